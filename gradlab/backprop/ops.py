@@ -1,0 +1,71 @@
+"""Facts about one primitive operation that the tape asks for again and again, worked out once each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from gradlab.backprop.rules.table import Op
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True, slots=True)
+class OpFacts:
+    """What an operation's schema says about it.
+
+    Attributes:
+        functional: the operation that computes the same without writing (``add`` for ``add_``), or itself.
+        tensor_arguments: (position, name) of each argument that holds a tensor or a list of tensors.
+        written: (position, name) of each argument whose contents the operation overwrites.
+    """
+
+    functional: Op
+    tensor_arguments: tuple[tuple[int, str], ...]
+    written: tuple[tuple[int, str], ...]
+
+
+@lru_cache(maxsize=None)
+def facts(op: Op) -> OpFacts:
+    """The facts of one operation.
+
+    Example:
+        >>> facts(torch.ops.aten.add_.Tensor).functional
+        <OpOverload(op='aten.add', overload='Tensor')>
+    """
+    arguments = list(enumerate(op._schema.arguments))
+    return OpFacts(
+        functional=_functional_twin(op) if op._schema.is_mutable else op,
+        tensor_arguments=tuple((i, a.name) for i, a in arguments if "Tensor" in str(a.type)),
+        written=tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write),
+    )
+
+
+def undeclared_writes(op: Op, args: tuple) -> tuple[tuple[int, str], ...]:
+    """Arguments that an operation overwrites although its schema does not say so.
+
+    ``native_batch_norm`` in training mode updates the running statistics.
+    """
+    if op is aten.native_batch_norm.default and args[5]:
+        return tuple((i, name) for i, name in ((3, "running_mean"), (4, "running_var")) if args[i] is not None)
+    return ()
+
+
+UNDECLARED_WRITERS = frozenset({aten.native_batch_norm.default})
+
+
+def _functional_twin(op: Op) -> Op:
+    """``add_`` and ``add.out`` compute what ``add`` computes; an operation without a twin stands for itself."""
+    namespace, _, name = op._schema.name.partition("::")
+    packet = getattr(getattr(torch.ops, namespace), name.removesuffix("_"), None)
+    if packet is None:
+        return op
+    wanted = [(a.name, str(a.type)) for a in op._schema.arguments if not a.is_out]
+    for overload in packet.overloads():
+        candidate = getattr(packet, overload)
+        same = [(a.name, str(a.type)) for a in candidate._schema.arguments] == wanted
+        if same and not candidate._schema.is_mutable:
+            return candidate
+    return op

@@ -1,0 +1,56 @@
+"""Small pieces of shape arithmetic that rules and the sweep share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+
+def sum_to(gradient: Tensor, shape: Sequence[int]) -> Tensor:
+    """Sums a gradient over the dimensions along which its value was broadcast.
+
+    A value that broadcasting repeats is used several times, so its gradient is the path sum over the repeats.
+
+    Args:
+        gradient: shaped like the broadcast result.
+        shape: the shape of the value before broadcasting.
+
+    Returns:
+        A gradient of shape ``shape``.
+
+    Example:
+        >>> import torch
+        >>> sum_to(torch.ones(4, 3), (1, 3))
+        tensor([[4., 4., 4.]])
+    """
+    shape = tuple(shape)
+    if gradient.shape == shape:
+        return gradient
+    extra = gradient.dim() - len(shape)
+    repeated = [d for d in range(gradient.dim()) if d < extra or shape[d - extra] != gradient.shape[d]]
+    summed = gradient.sum(repeated, keepdim=True) if repeated else gradient
+    return summed.reshape(shape)
+
+
+def dims_of(x: Tensor, dim: int | Sequence[int] | None) -> list[int]:
+    """The dimensions that a reduction over ``dim`` removes, counted from the front; None or [] means all.
+
+    Example:
+        >>> import torch
+        >>> dims_of(torch.ones(2, 3, 4), -1), dims_of(torch.ones(2, 3), None)
+        ([2], [0, 1])
+    """
+    if dim is None or (isinstance(dim, Sequence) and len(dim) == 0):
+        return list(range(x.dim()))
+    dims = [dim] if isinstance(dim, int) else list(dim)
+    return [d % max(x.dim(), 1) for d in dims] if x.dim() else []
+
+
+def keep(reduced: Tensor, x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> Tensor:
+    """Gives a reduced tensor its removed dimensions back, with size 1, so that it broadcasts against ``x``."""
+    if keepdim:
+        return reduced
+    for d in sorted(dims_of(x, dim)):
+        reduced = reduced.unsqueeze(d)
+    return reduced

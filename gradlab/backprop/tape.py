@@ -1,0 +1,262 @@
+"""The tape: every primitive operation of one forward pass, recorded underneath autograd.
+
+PyTorch calls a dispatch mode for each primitive (ATen) operation after autograd has noted it and before it runs.
+`Tape` is such a mode. The same forward pass therefore serves two backward passes, autograd's and the handwritten
+one: same dropout masks, same batch statistics, same numbers.
+
+The tape is in *single assignment* form. A tensor object may be overwritten in place; a `Value` is one content, made
+by one `Entry` and never changed. Which value a tensor object holds at the moment is kept in a dictionary; what a
+write does to it, and to the views that share its storage, is the business of `mutation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import _get_sequence_nr as next_sequence_number
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradlab.backprop.errors import TapeError
+from gradlab.backprop.gradients import Gradients
+from gradlab.backprop.modules import ModuleTracker
+from gradlab.backprop.mutation import LOST_VIEW, Writes
+from gradlab.backprop.ops import UNDECLARED_WRITERS, facts, undeclared_writes
+from gradlab.backprop.rules import RULES, Rule
+from gradlab.backprop.rules.table import Op
+from gradlab.backprop.sweep import Term, sweep
+from gradlab.backprop.values import Entry, Value
+
+aten = torch.ops.aten
+
+
+class Tape(TorchDispatchMode):
+    """Records one forward pass and sweeps it backwards by handwritten rules.
+
+    Entered with grad mode on, gradients stop where autograd's do (``detach``, ``no_grad``, tensors that do not
+    require a gradient). Entered under ``torch.no_grad()``, every floating tensor is differentiated.
+
+    Args:
+        rules: the table of handwritten rules, by default all that gradlab has. Give another to test one.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor(3.0, requires_grad=True)
+        >>> with Tape() as tape:
+        ...     y = x * x
+        >>> float(tape.backward(y)[x])
+        6.0
+    """
+
+    def __init__(self, rules: Mapping[Op, Rule] = RULES) -> None:
+        super().__init__()
+        self.rules = rules
+        self.entries: list[Entry] = []
+        self.sources: dict[Value, Tensor] = {}
+        self.history: list[tuple[Tensor, Value]] = []
+        self.everything = False
+        self._current: dict[int, Value] = {}
+        self._modules = ModuleTracker()
+        self._writes = Writes(self)
+        self._first_number = 0
+        self._is_open = False
+        self._is_consumed = False
+
+    # --- recording ------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Tape:
+        if torch.is_inference_mode_enabled():
+            raise TapeError("a tape cannot record under torch.inference_mode(): use torch.no_grad() instead")
+        if self._is_open or self._is_consumed or self.entries:
+            raise TapeError("a tape records one forward pass: make a new Tape() for the next one")
+        self.everything = not torch.is_grad_enabled()
+        self._first_number = next_sequence_number()
+        self._is_open = True
+        self._modules.open()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        self._modules.close()
+        self._is_open = False
+
+    def __torch_dispatch__(self, func: Op, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func._schema.is_mutable:
+            return self._writes.run(func, args, kwargs, facts(func).written)
+        if func in UNDECLARED_WRITERS and (written := undeclared_writes(func, args)):
+            return self._writes.run(func, args, kwargs, written)
+        if func is aten.detach.default and (self.everything or torch.is_grad_enabled()):
+            return self._constant(func(*args, **kwargs))
+        entry = self.entry(func, args, kwargs)
+        result = func(*args, **kwargs)
+        self.append(entry, _as_tuple(result))
+        return result
+
+    def entry(self, op: Op, args: Sequence, kwargs: dict) -> Entry:
+        """A new entry for ``op`` with its arguments bound to their present values; not yet on the tape."""
+        inputs: list[Value] = []
+        is_open: list[bool] = []
+        bound_args = [self._bind(a, inputs, is_open) for a in args]
+        bound_kwargs = {k: self._bind(a, inputs, is_open) for k, a in kwargs.items()}
+        return Entry(
+            op,
+            bound_args,
+            bound_kwargs,
+            inputs,
+            is_open,
+            next_sequence_number() - 1,
+            torch.is_grad_enabled(),
+            self._modules.current,
+        )
+
+    def append(self, entry: Entry, outputs: Sequence) -> None:
+        """Puts an entry on the tape; each tensor in ``outputs`` holds a new value that the entry made."""
+        entry.index = len(self.entries)
+        entry.outputs = tuple(self._produce(t, entry) for t in outputs)
+        self.entries.append(entry)
+
+    def value_of(self, tensor: Tensor) -> Value:
+        """The value that a tensor object holds at the moment; a tensor never seen before enters from outside."""
+        value = self._current.get(id(tensor))
+        if value is None:
+            value = self._add_source(tensor)
+        elif value.stale is not None:
+            value = self._writes.revive(tensor, value)
+        if value.version is None:
+            value.version = tensor._version
+        return value
+
+    def peek(self, tensor: Tensor) -> Value | None:
+        """The value that a tensor object holds, or None where the tape has not seen the object."""
+        return self._current.get(id(tensor))
+
+    def set_current(self, tensor: Tensor, value: Value) -> None:
+        """From now on the tensor object holds this value. The object is kept alive, so that its id stays its own."""
+        self._current[id(tensor)] = value
+        self.history.append((tensor, value))
+
+    def _bind(self, argument: Any, inputs: list[Value], is_open: list[bool]) -> Any:
+        if isinstance(argument, Tensor):
+            value = self.value_of(argument)
+            inputs.append(value)
+            is_open.append(value.is_differentiable if self.everything else argument.requires_grad)
+            if argument.requires_grad and value.entry is not None and not value.entry.grad_mode:
+                value.grad_fn = argument.grad_fn
+            return value
+        if isinstance(argument, (list, tuple)):
+            return [self._bind(a, inputs, is_open) for a in argument]
+        return argument
+
+    def _produce(self, output: Any, entry: Entry) -> Value | None:
+        if not isinstance(output, Tensor):
+            return None
+        value = Value(output, entry)
+        self.set_current(output, value)
+        return value
+
+    def _constant(self, result: Tensor) -> Tensor:
+        self.set_current(result, Value(result))
+        return result
+
+    def _add_source(self, tensor: Tensor) -> Value:
+        value = Value(tensor)
+        value.lost = self._why_lost(tensor)
+        self.sources[value] = tensor
+        self.set_current(tensor, value)
+        return value
+
+    def _why_lost(self, tensor: Tensor) -> str:
+        """Why the gradient of a tensor that is new to the tape cannot be followed; empty where it can."""
+        if self._writes.is_written_elsewhere(tensor):
+            return LOST_VIEW
+        node = tensor.grad_fn
+        if node is not None and not self.everything and node._sequence_nr() >= self._first_number:
+            return f"autograd made it during the recording ({node.name()}), by a way that the tape does not see"
+        return ""
+
+    # --- sweeping -------------------------------------------------------------------------------------------
+
+    def backward(
+        self,
+        outputs: Tensor | Sequence[Tensor],
+        grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+        *,
+        retain_tape: bool = False,
+        terms: list[Term] | None = None,
+    ) -> Gradients:
+        """The gradients of ``outputs``, weighted by ``grad_outputs``, for all that entered the tape from outside.
+
+        Args:
+            outputs: one or several tensors that the forward pass made.
+            grad_outputs: the upstream gradient of each, shaped like it; 1 where it is left out, which only a
+                single number allows.
+            retain_tape: keep the tape for another sweep. By default the sweep lets go of it as it passes.
+            terms: a list that receives one `Term` for each operation that a gradient passed.
+
+        Returns:
+            A mapping from tensor to gradient, see `Gradients`.
+
+        Raises:
+            MissingRuleError: where a gradient reaches an operation without a handwritten rule.
+            TapeError: where the tape is open, used up, or has not seen ``outputs``; where a tensor that a rule
+                reads was changed after the recording.
+        """
+        if self._is_open:
+            raise TapeError("the tape is still recording: leave its `with` block before calling backward")
+        if self._is_consumed:
+            raise TapeError("this tape was used up by an earlier backward: call backward(..., retain_tape=True)")
+        outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+        upstream = (grad_outputs,) if isinstance(grad_outputs, Tensor) else grad_outputs
+        upstream = (None,) * len(outputs) if upstream is None else tuple(upstream)
+        if len(upstream) != len(outputs):
+            raise TapeError(f"{len(outputs)} outputs need as many grad_outputs, got {len(upstream)}")
+        seeds = [(self._output_value(t), _seed(t, g)) for t, g in zip(outputs, upstream, strict=True)]
+        entries = list(self.entries) if retain_tape else self._give_up_entries()
+        with torch.no_grad():
+            found = sweep(entries, seeds, self.rules, self.everything, terms)
+        # What autograd treats as a leaf although the tape saw it made: `torch.zeros(3).requires_grad_()`.
+        leaves = [(v.tensor, g) for v, g in found.items() if v not in self.sources and _is_leaf(v.tensor)]
+        return Gradients([(t, found.get(v)) for v, t in self.sources.items()] + leaves)
+
+    def _output_value(self, output: Tensor) -> Value:
+        if self.peek(output) is None:
+            raise TapeError(
+                "backward was asked for a tensor that this tape has not seen: "
+                "compute it inside the `with Tape()` block, from there on without .detach(), .numpy() or a copy"
+            )
+        value = self.value_of(output)
+        if output.requires_grad and value.entry is not None and not value.entry.grad_mode:
+            value.grad_fn = output.grad_fn
+        return value
+
+    def _give_up_entries(self) -> list[Entry]:
+        self._is_consumed = True
+        entries, self.entries = self.entries, []
+        self._current.clear()
+        self.history.clear()
+        self._writes = Writes(self)
+        return entries
+
+
+def _as_tuple(result: Any) -> tuple:
+    return tuple(result) if isinstance(result, (list, tuple)) else (result,)
+
+
+def _is_leaf(tensor: Tensor) -> bool:
+    return tensor.is_leaf and tensor.requires_grad
+
+
+def _seed(output: Tensor, gradient: Tensor | None) -> Tensor:
+    if gradient is None:
+        if output.numel() != 1:
+            raise TapeError(
+                f"an output of shape {tuple(output.shape)} needs grad_outputs: only a single number has 1 for it"
+            )
+        return torch.ones_like(output)
+    if gradient.shape != output.shape:
+        raise TapeError(f"grad_outputs of shape {tuple(gradient.shape)} for an output {tuple(output.shape)}")
+    return gradient

@@ -1,0 +1,95 @@
+"""What a run can measure: the closed set of record types that probes return and sinks take.
+
+A record is plain data (numbers, strings, NumPy arrays), so that a sink needs to know neither torch
+nor Lightning, and a figure can be drawn from records alone. No logic lives here.
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """One number at one step, such as ``gradient/0.weight/l2``."""
+
+    tag: str
+    step: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many entries fall between neighbouring edges: ``edges`` has one number more than ``counts``."""
+
+    tag: str
+    step: int
+    edges: np.ndarray
+    counts: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A small tensor kept as it is, such as the point on a surface at one step."""
+
+    tag: str
+    step: int
+    values: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A passage in Markdown."""
+
+    tag: str
+    step: int
+    markdown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture as the bytes of a PNG file."""
+
+    tag: str
+    step: int
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hparams:
+    """The settings of a run and the metrics it ended with, written once at the end."""
+
+    settings: dict[str, bool | float | str]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One line of a chain rule: upstream × local derivative = downstream.
+
+    The three numbers are L2 norms over all entries; ``gain`` is downstream ÷ upstream. ``values`` holds the
+    entries themselves where the tensors are small enough to be read (keys: ``upstream`` and one per input).
+    """
+
+    module: str
+    operation: str
+    formula: str
+    local: str
+    shape: tuple[int, ...]
+    upstream: float
+    downstream: float
+    gain: float
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """The chain rule of one step written out, from the loss back to the parameters."""
+
+    tag: str
+    step: int
+    terms: tuple[Term, ...]
+
+
+Record: TypeAlias = Scalar | Histogram | Array | Text | Figure | Hparams | Breakdown
