@@ -102,4 +102,4 @@ class Entry:
         for position, name in facts(self.op).tensor_arguments:
             if position in positions:
                 argument = self.argument(position, name)
-                yield from (v for v in (argument if isinstance(argument, list) else [argument]) if v is not None)
+                yield from (v for v in (argument if isinstance(argument, list) else [argument]) if isinstance(v, Value))

@@ -3,9 +3,41 @@
 One file holds one family; each rule stands beside its formula. `RULES` is all of them.
 """
 
-from gradlab.backprop.rules.pointwise import POINTWISE
+from gradlab.backprop.rules.activation import ACTIVATION
+from gradlab.backprop.rules.arithmetic import ARITHMETIC
+from gradlab.backprop.rules.attention import ATTENTION
+from gradlab.backprop.rules.choice import CHOICE
+from gradlab.backprop.rules.convolution import CONVOLUTION
+from gradlab.backprop.rules.elementary import ELEMENTARY
+from gradlab.backprop.rules.indexing import INDEXING
+from gradlab.backprop.rules.linear_algebra import LINEAR_ALGEBRA
+from gradlab.backprop.rules.loss import LOSS
+from gradlab.backprop.rules.normalization import NORMALIZATION
+from gradlab.backprop.rules.pieces import PIECES
+from gradlab.backprop.rules.pooling import POOLING
+from gradlab.backprop.rules.reduction import REDUCTION
+from gradlab.backprop.rules.resampling import RESAMPLING
+from gradlab.backprop.rules.selection import SELECTION
+from gradlab.backprop.rules.shape import SHAPE
 from gradlab.backprop.rules.table import Family, Rule, merge
 
-RULES = merge(POINTWISE)
+RULES = merge(
+    SHAPE,
+    PIECES,
+    ARITHMETIC,
+    ELEMENTARY,
+    ACTIVATION,
+    CHOICE,
+    LINEAR_ALGEBRA,
+    REDUCTION,
+    SELECTION,
+    LOSS,
+    CONVOLUTION,
+    POOLING,
+    RESAMPLING,
+    INDEXING,
+    NORMALIZATION,
+    ATTENTION,
+)
 
 __all__ = ["RULES", "Family", "Rule", "merge"]

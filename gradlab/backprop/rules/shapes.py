@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
+
+Gradients = Tensor | Sequence["Tensor | None"]
+Outputs = Tensor | Sequence[Tensor]
+Dim = int | Sequence[int] | None
 
 
 def sum_to(gradient: Tensor, shape: Sequence[int]) -> Tensor:
@@ -33,7 +38,18 @@ def sum_to(gradient: Tensor, shape: Sequence[int]) -> Tensor:
     return summed.reshape(shape)
 
 
-def dims_of(x: Tensor, dim: int | Sequence[int] | None) -> list[int]:
+def zeros_for_none(gradients: Gradients, outputs: Outputs) -> list[Tensor]:
+    """The upstream gradients of an operation with several outputs, with zeros where nothing flows back.
+
+    An operation that happens to make a list of one tensor gets that tensor without a tuple around it.
+    """
+    if isinstance(outputs, Tensor):
+        gradients, outputs = (gradients,), (outputs,)  # type: ignore[assignment]
+    pairs = zip(gradients, outputs, strict=True)  # type: ignore[arg-type]
+    return [torch.zeros_like(y) if g is None else g for g, y in pairs]
+
+
+def dims_of(x: Tensor, dim: Dim) -> list[int]:
     """The dimensions that a reduction over ``dim`` removes, counted from the front; None or [] means all.
 
     Example:
@@ -47,7 +63,7 @@ def dims_of(x: Tensor, dim: int | Sequence[int] | None) -> list[int]:
     return [d % max(x.dim(), 1) for d in dims] if x.dim() else []
 
 
-def keep(reduced: Tensor, x: Tensor, dim: int | Sequence[int] | None, keepdim: bool) -> Tensor:
+def keep(reduced: Tensor, x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
     """Gives a reduced tensor its removed dimensions back, with size 1, so that it broadcasts against ``x``."""
     if keepdim:
         return reduced

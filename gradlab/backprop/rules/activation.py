@@ -1,0 +1,187 @@
+"""Activation functions: the nonlinearities between layers, entry by entry. σ(x) = 1/(1 + e⁻ˣ) throughout."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gradlab.backprop.rules.table import Family
+
+aten = torch.ops.aten
+ACTIVATION = Family()
+
+
+def _bit(condition: Tensor, x: Tensor) -> Tensor:
+    """1 where the condition holds, 0 elsewhere."""
+    return condition.to(x.dtype)
+
+
+# --- with a kink: piecewise linear --------------------------------------------------------------------------
+
+
+@ACTIVATION.pointwise(aten.relu.default, "y = max(x, 0)", "1 where y > 0, else 0: the sign of y", reads="y")
+def relu(y, x):
+    return y.sign()
+
+
+@ACTIVATION.pointwise(
+    aten.hardtanh.default, "y = x, but at least low and at most high", "1 strictly between, else 0", reads="x"
+)
+def hardtanh(y, x, low=-1, high=1):
+    return _bit((x > low) & (x < high), x)
+
+
+@ACTIVATION.pointwise(
+    aten.leaky_relu.default, "y = x where x > 0, else slope·x", "1 where x > 0, else slope", reads="x"
+)
+def leaky_relu(y, x, slope=0.01):
+    return torch.where(x > 0, torch.ones_like(x), slope)
+
+
+@ACTIVATION.pointwise(
+    aten._prelu_kernel.default,
+    "y = x where x > 0, else w·x",
+    "∂y/∂x = 1 where x > 0, else w; ∂y/∂w = 0 where x > 0, else x",
+    reads="x w",
+)
+def prelu(y, x, w):
+    return lambda: torch.where(x > 0, 1, w), lambda: torch.where(x > 0, 0, x)
+
+
+@ACTIVATION.pointwise(
+    aten.threshold.default,
+    "y = x where x > threshold, else value",
+    "1 where x > threshold, else 0",
+    reads="x",
+)
+def threshold(y, x, threshold, value):
+    return _bit(x > threshold, x)
+
+
+@ACTIVATION.pointwise(
+    (aten.softshrink.default, aten.hardshrink.default),
+    "y = 0 where |x| ≤ λ; else x, pulled towards 0 by λ if soft",
+    "1 where |x| > λ, else 0",
+    reads="x",
+)
+def shrink(y, x, lambd=0.5):
+    return _bit(x.abs() > lambd, x)
+
+
+@ACTIVATION.pointwise(
+    aten.hardsigmoid.default,
+    "y = x/6 + ½, but at least 0 and at most 1",
+    "1/6 where −3 < x < 3, else 0",
+    reads="x",
+)
+def hardsigmoid(y, x):
+    return _bit(x.abs() < 3, x) / 6
+
+
+@ACTIVATION.pointwise(
+    aten.hardswish.default,
+    "y = x · hardsigmoid(x)",
+    "0 where x ≤ −3, 1 where x ≥ 3, between them x/3 + ½",
+    reads="x",
+)
+def hardswish(y, x):
+    return torch.where(x.abs() < 3, x / 3 + 0.5, _bit(x > 0, x))
+
+
+# --- smooth -------------------------------------------------------------------------------------------------
+
+
+@ACTIVATION.pointwise(aten.sigmoid.default, "y = σ(x)", "σ(x)·(1 − σ(x)) = y·(1 − y)", reads="y")
+def sigmoid(y, x):
+    return y * (1 - y)
+
+
+@ACTIVATION.vjp(aten.log_sigmoid_forward.default, "y = ln σ(x), and a buffer", "1 − σ(x) = σ(−x)", reads="x")
+def log_sigmoid(g, y, x):
+    return g[0] * (-x).sigmoid()
+
+
+@ACTIVATION.pointwise(
+    aten.logit.default,
+    "y = ln(x/(1 − x)), the inverse of σ; x kept in [ε, 1 − ε]",
+    "1/(x·(1 − x)), and 0 outside",
+    reads="x",
+)
+def logit(y, x, eps=None):
+    if eps is None:
+        return torch.where((x >= 0) & (x <= 1), 1 / (x * (1 - x)), math.nan)
+    return torch.where((x >= eps) & (x <= 1 - eps), 1 / (x * (1 - x)), 0)
+
+
+@ACTIVATION.pointwise(
+    aten.softplus.default,
+    "y = ln(1 + eᵝˣ)/β, and x where βx > threshold",
+    "σ(βx), and 1 where βx > threshold",
+    reads="x",
+)
+def softplus(y, x, beta=1, threshold=20):
+    z = beta * x
+    return torch.where(z > threshold, 1, z.sigmoid())
+
+
+@ACTIVATION.pointwise(
+    aten.elu.default,
+    "y = s·x where x > 0, else s·α·(eᵏˣ − 1)",
+    "s where x > 0, else s·α·k·eᵏˣ",
+    reads="x",
+)
+def elu(y, x, alpha=1, scale=1, input_scale=1):
+    return torch.where(x > 0, scale, scale * alpha * input_scale * (input_scale * x).exp())
+
+
+@ACTIVATION.pointwise(
+    aten.celu.default, "y = x where x > 0, else α·(e^(x/α) − 1)", "1 where x > 0, else e^(x/α)", reads="x"
+)
+def celu(y, x, alpha=1.0):
+    return torch.where(x > 0, 1, (x / alpha).exp())
+
+
+@ACTIVATION.pointwise(aten.silu.default, "y = x·σ(x)", "σ(x)·(1 + x·(1 − σ(x)))", reads="x")
+def silu(y, x):
+    s = x.sigmoid()
+    return s * (1 + x * (1 - s))
+
+
+@ACTIVATION.pointwise(aten.mish.default, "y = x·t, t = tanh(softplus(x))", "t + x·(1 − t²)·σ(x)", reads="x")
+def mish(y, x):
+    t = torch.nn.functional.softplus(x).tanh()
+    return t + x * (1 - t * t) * x.sigmoid()
+
+
+@ACTIVATION.pointwise(
+    aten.gelu.default,
+    "y = x·Φ(x), Φ the normal distribution function, or its approximation by tanh",
+    "Φ(x) + x·Φ′(x)",
+    reads="x",
+)
+def gelu(y, x, approximate="none"):
+    """Φ(x) = ½(1 + erf(x/√2)) has the derivative φ(x) = exp(−x²/2)/√(2π).
+
+    The approximation Φ(x) ≈ ½(1 + tanh u), u = √(2/π)·(x + 0.044715·x³), has ½(1 − tanh²u)·u′.
+    """
+    if approximate == "none":
+        cdf = 0.5 * (1 + (x * math.sqrt(0.5)).erf())
+        return cdf + x * (-0.5 * x * x).exp() / math.sqrt(2 * math.pi)
+    k = math.sqrt(2 / math.pi)
+    t = (k * (x + 0.044715 * x**3)).tanh()
+    slope = k * (1 + 3 * 0.044715 * x * x)
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * slope
+
+
+@ACTIVATION.vjp(
+    aten.glu.default,
+    "y = a·σ(b), a and b the halves of x",
+    "∂y/∂a = σ(b), ∂y/∂b = a·σ(b)·(1 − σ(b))",
+    reads="x",
+)
+def glu(g, y, x, dim=-1):
+    a, b = x.chunk(2, dim)
+    s = b.sigmoid()
+    return torch.cat([g * s, g * a * s * (1 - s)], dim)

@@ -1,0 +1,51 @@
+"""Scaled dot-product attention, as one operation.
+
+    S = scale·Q·Kᵀ + mask,   P = softmax of the rows of S,   O = P·V
+
+The operation keeps neither S nor P, only the logarithm of each row's sum, lse = ln Σ exp S. With it P = exp(S − lse)
+is one product away, and no row needs to be normalized again.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gradlab.backprop.rules.table import Family
+
+aten = torch.ops.aten
+ATTENTION = Family()
+
+
+@ATTENTION.vjp(
+    aten._scaled_dot_product_flash_attention_for_cpu.default,
+    "O = P·V, P = softmax(scale·Q·Kᵀ + mask), with lse = ln Σ exp(scale·Q·Kᵀ + mask)",
+    "∂L/∂V = Pᵀ·G; dS = P∘(G·Vᵀ − rowsum(G∘O)); ∂L/∂Q = scale·dS·K; ∂L/∂K = scale·dSᵀ·Q",
+    reads="y q k v attn_mask",
+)
+def flash_attention(g, y, q, k, v, dropout_p=0.0, is_causal=False, attn_mask=None, scale=None):
+    """P's rows sum to 1, so ∂L/∂S = P∘(∂L/∂P − rowsum(∂L/∂P ∘ P)), with ∂L/∂P = G·Vᵀ.
+
+    The row sum Σⱼ (G·Vᵀ)ᵢⱼ·Pᵢⱼ is Gᵢ·Oᵢ: it needs no matrix of the size of P. An upstream gradient of lse adds to
+    ∂L/∂S its own local derivative, which is P again.
+    """
+    g_out, g_lse = g
+    out, lse = y
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    p = _weights(q, k, lse, is_causal, attn_mask, scale)
+    rows = 0 if g_out is None else -(g_out * out).sum(-1, keepdim=True)
+    rows = rows if g_lse is None else rows + g_lse.unsqueeze(-1)
+    ds = p * (rows if g_out is None else g_out @ v.mT + rows) * scale
+    return lambda: ds @ k, lambda: ds.mT @ q, lambda: None if g_out is None else p.mT @ g_out
+
+
+def _weights(q: Tensor, k: Tensor, lse: Tensor, is_causal: bool, mask: Tensor | None, scale: float) -> Tensor:
+    scores = q @ k.mT * scale - lse.unsqueeze(-1)
+    if is_causal:
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(later, -math.inf)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
+    return scores.exp()

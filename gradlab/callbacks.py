@@ -1,0 +1,167 @@
+"""Where Lightning and the lab meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+
+from gradlab.lab import GradientLab
+from gradlab.nonfinite import NonFiniteError, explain_gradient, explain_loss, non_finite_gradients
+from gradlab.probes import AgreementProbe, ChainRuleProbe, GradientProbe, PartialsProbe, Probe
+from gradlab.schedules import every
+from gradlab.sinks import MemorySink, Sink
+
+
+def default_probes() -> dict[str, Probe]:
+    """What a lab watches in a project of the user's own: gradients at every step, the rest at every tenth."""
+    return {
+        "gradients": GradientProbe(),
+        "partials": PartialsProbe(),
+        "chain": ChainRuleProbe(schedule=every(10)),
+        "agreement": AgreementProbe(schedule=every(10)),
+    }
+
+
+class GradientLabCallback(pl.Callback):
+    """Watches any LightningModule's gradients: ``Trainer(callbacks=[GradientLabCallback()])``.
+
+    Args:
+        probes: what to measure, by name; None means `default_probes`, an empty mapping only the loss.
+        root: the submodule of the LightningModule whose parameters are watched and to which names are relative;
+            empty for the LightningModule itself.
+        sinks: where records go; whoever gives them closes them. None means TensorBoard, into the folder of the
+            trainer's TensorBoard logger if it has one, else into ``default_root_dir/gradlab``.
+        figures: whether to draw figures from the records when the run ends, as PNG files and in TensorBoard.
+    """
+
+    def __init__(
+        self,
+        probes: Mapping[str, Probe] | None = None,
+        root: str = "",
+        sinks: Iterable[Sink] | None = None,
+        figures: bool = False,
+    ) -> None:
+        self._probes = default_probes() if probes is None else dict(probes)
+        self._root = root
+        self._sinks = None if sinks is None else list(sinks)
+        self._figures = figures
+        self._own_sinks: list[Sink] = []
+        self._memory = MemorySink(limit=2000) if figures else None
+        self._lab: GradientLab | None = None
+        self._loss: Tensor | None = None
+        self._several_backwards = False
+
+    @property
+    def lab(self) -> GradientLab:
+        """The lab of the run that is going on, or of the last one."""
+        if self._lab is None:
+            raise RuntimeError("the lab opens when the trainer's fit begins")
+        return self._lab
+
+    @property
+    def has_lab(self) -> bool:
+        """Whether a run has begun."""
+        return self._lab is not None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._own_sinks = [] if self._sinks is not None else [_tensorboard(trainer)]
+        memory = [self._memory] if self._memory is not None else []
+        sinks = [*(self._sinks or []), *self._own_sinks, *memory]
+        self._lab = GradientLab(pl_module.get_submodule(self._root), self._probes, sinks)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
+        optimizers = trainer.optimizers
+        self._several_backwards = not pl_module.automatic_optimization or any(
+            isinstance(o, LBFGS) for o in optimizers
+        )
+        self.lab.begin_step(trainer.global_step)
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        self._loss = loss
+        self.lab.before_backward(loss)
+
+    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert self._loss is not None
+        self.lab.after_backward(self._loss)
+        self._loss = None
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        self.lab.before_update(group["lr"] for group in optimizer.param_groups)
+        if self._several_backwards:  # the forward pass may run again within this step
+            self.lab.record_next_forward()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
+        self.lab.end_step()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._end()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._memory is not None:
+            from gradlab.figures.save import save_all  # matplotlib is slow to import
+
+            self.lab.write(save_all(self._memory, _folder(trainer), trainer.global_step))
+        self._end()
+
+    def _end(self) -> None:
+        if self._lab is not None:
+            self._lab.abandon()
+        for sink in self._own_sinks:
+            sink.close()
+
+
+class StopAtNonFinite(pl.Callback):
+    """Ends a run of gradlab's own at the first NaN or infinity, and says where it came from.
+
+    A gradient that a gradient scaler is going to skip is counted instead.
+    """
+
+    def __init__(self) -> None:
+        self.skipped_steps = 0
+        self._batch: tuple[Any, int] = (None, 0)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
+        self._batch = (batch, i)
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        if not bool(torch.isfinite(loss).all()):
+            where = explain_loss(lambda: self._loss_again(pl_module))
+            raise NonFiniteError(f"the loss is {float(loss)} at step {trainer.global_step}: {where}")
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        names = non_finite_gradients(pl_module)
+        if not names:
+            return
+        if getattr(trainer.precision_plugin, "scaler", None) is not None:
+            self.skipped_steps += 1
+            return
+        where = explain_gradient(lambda: self._loss_again(pl_module))
+        raise NonFiniteError(
+            f"the gradient of {', '.join(names)} is non-finite at step {trainer.global_step}: {where}"
+        )
+
+    def _loss_again(self, pl_module: pl.LightningModule) -> Tensor:
+        result = pl_module.training_step(*self._batch)
+        return result["loss"] if isinstance(result, Mapping) else result  # type: ignore[return-value]
+
+
+def _tensorboard(trainer: pl.Trainer) -> Sink:
+    from gradlab.sinks.tensorboard import TensorBoardSink  # slow to import, and needed only here
+
+    return TensorBoardSink(_folder(trainer))
+
+
+def _folder(trainer: pl.Trainer) -> Path:
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    return Path(loggers[0].log_dir) if loggers else Path(trainer.default_root_dir) / "gradlab"

@@ -1,0 +1,45 @@
+"""The one shape of a run: descend ``loss(model(x), y)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning.pytorch as pl
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class DescentModule(pl.LightningModule):
+    """A model, a loss and an optimizer, put together for Lightning.
+
+    A test function such as Rosenbrock is a loss whose prediction is the parameter vector itself, so surfaces and
+    networks share every line.
+
+    Args:
+        model: maps inputs ``x`` to predictions.
+        loss: maps predictions and targets ``y`` to one number.
+        optimizer: makes the optimizer from the parameters, such as ``partial(torch.optim.SGD, lr=0.1)``.
+
+    Example:
+        >>> from functools import partial
+        >>> import torch
+        >>> module = DescentModule(nn.Linear(2, 1), nn.MSELoss(), partial(torch.optim.SGD, lr=0.1))
+        >>> module.training_step((torch.zeros(4, 2), torch.zeros(4, 1)), 0).shape
+        torch.Size([])
+    """
+
+    def __init__(
+        self, model: nn.Module, loss: nn.Module, optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self._make_optimizer = optimizer
+
+    def training_step(self, batch: tuple[Any, Any], batch_index: int) -> Tensor:
+        x, y = batch
+        return self.loss(self.model(x), y)
+
+    def configure_optimizers(self) -> Optimizer:
+        return self._make_optimizer(self.model.parameters())

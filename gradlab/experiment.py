@@ -1,0 +1,172 @@
+"""One run, from a resolved config to a verdict: the main path, readable from top to bottom."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from gradlab.backprop import TapeError
+from gradlab.build import Parts, build, make_trainer
+from gradlab.callbacks import GradientLabCallback, StopAtNonFinite
+from gradlab.descent import DescentModule
+from gradlab.errors import BadInput
+from gradlab.evaluate import evaluate
+from gradlab.lab import Tally
+from gradlab.losses import Surface
+from gradlab.nonfinite import NonFiniteError
+from gradlab.progress import StepBar
+from gradlab.records import Array, Hparams, Record
+from gradlab.report import Summary, describe, print_report
+from gradlab.settings import settings_of
+from gradlab.sinks import MemorySink
+from gradlab.sinks.tensorboard import TensorBoardSink
+from gradlab.surfaces import surface_records
+
+
+def run(cfg: DictConfig) -> float:
+    """Descends ``loss(model(x), y)`` as configured, compares two backward passes, and reports.
+
+    Args:
+        cfg: a config composed from ``configs/``. The run's folder is Hydra's output folder.
+
+    Returns:
+        The objective for sweepers: the loss on test data, or at the point reached; NaN where there is none.
+
+    Raises:
+        BadInput: something in the config cannot work. Everything else that ends a run is told by the ``status``
+            in its ``summary.json``.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    summary = Summary(cfg.name, list(HydraConfig.get().overrides.task))
+    try:
+        _set_threads(cfg)
+        pl.seed_everything(_seed(cfg), verbose=False)
+        parts = build(cfg)
+        return Run(cfg, folder, parts, summary).go()
+    except BadInput as error:
+        summary.end("bad input", str(error))
+        raise
+    except BaseException as error:
+        summary.end("error", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        summary.save(folder)
+
+
+class Run:
+    """The pieces of one run, and what happens to them in order."""
+
+    def __init__(self, cfg: DictConfig, folder: Path, parts: Parts, summary: Summary) -> None:
+        self.cfg = cfg
+        self.folder = folder
+        self.parts = parts
+        self.summary = summary
+        self.module = DescentModule(parts.model, parts.loss, parts.optimizer)
+        self.memory = MemorySink(limit=2000)
+        self.tensorboard = TensorBoardSink(folder)
+        self.watching = GradientLabCallback(parts.probes, root="model", sinks=[self.tensorboard, self.memory])
+        self.stopping = StopAtNonFinite()
+
+    def go(self) -> float:
+        try:
+            self._fit()
+            self._finish()
+        finally:
+            self.tensorboard.close()
+        print_report(self.summary, self._tally(), self.folder, Console())
+        return self.summary.metrics.get("test_loss", self.summary.metrics.get("loss", math.nan))
+
+    def _fit(self) -> None:
+        """Trains; how it ended goes into the summary."""
+        trainer = make_trainer(self.cfg, self.folder, [self.watching, self.stopping, *progress_bar(self.cfg)])
+        self.trainer = trainer
+        try:
+            trainer.fit(self.module, datamodule=self.parts.data)
+            self.summary.end(self._verdict())
+        except NonFiniteError as error:
+            self.summary.end("diverged as expected" if self.cfg.expect == "diverge" else "non-finite", str(error))
+        except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into SystemExit(1)
+            self.summary.end("interrupted", f"interrupted at step {trainer.global_step}; all before it is kept")
+        except Exception as error:
+            if trainer.global_step > 0 or isinstance(error, TapeError):
+                raise
+            raise BadInput(f"the first step failed with {type(error).__name__}: {error}") from error
+
+    def _verdict(self) -> str:
+        tally = self._tally()
+        if tally is None or not tally.backwards:
+            return "not compared"
+        return "disagree" if tally.disagreements else "agree"
+
+    def _tally(self) -> Tally | None:
+        return self.watching.lab.tally if self.watching.has_lab else None
+
+    def _finish(self) -> None:
+        """Metrics, figures, parameters: whatever the run has come to."""
+        summary, tally = self.summary, self._tally()
+        if tally is not None and tally.first is not None:
+            summary.disagreements = describe(tally.first)
+        summary.metrics = self._metrics(tally)
+        self._record_last_point()
+        records: list[Record] = [Hparams(settings_of(self.cfg), {k: float(v) for k, v in summary.metrics.items()})]
+        if self.parts.probes:
+            if isinstance(self.parts.loss, Surface):
+                records.extend(surface_records(self.parts.loss, self.memory))
+            records.extend(self._figures(records))
+        self.tensorboard.write(records)
+        if summary.status not in ("interrupted", "non-finite"):
+            torch.save(self.parts.model.state_dict(), self.folder / "final.pt")
+
+    def _metrics(self, tally: Tally | None) -> dict[str, float]:
+        losses = self.memory.scalars("loss/train").get("loss/train")
+        metrics: dict[str, float] = {"loss": float(losses[1][-1]) if losses else math.nan}
+        if self.summary.status != "interrupted":
+            metrics |= evaluate(self.module, self.parts.data)
+        metrics["parameters"] = sum(p.numel() for p in self.parts.model.parameters())
+        metrics["steps"] = self.trainer.global_step
+        if tally is not None and tally.backwards:
+            metrics["steps_compared"] = tally.steps
+            metrics["partials_compared"] = tally.partials
+            metrics["worst_relative_error"] = tally.worst_error
+        return metrics
+
+    def _record_last_point(self) -> None:
+        """Probes look before each update; a path is complete with the point after the last one."""
+        if "path/point" in self.memory.tags("path/"):
+            point = next(self.parts.model.parameters()).detach().cpu().numpy().copy()
+            self.watching.lab.write([Array("path/point", self.trainer.global_step, point)])
+
+    def _figures(self, records: list[Record]) -> list[Record]:
+        from gradlab.figures.save import save_all  # matplotlib is slow to import, and not every run draws
+
+        self.memory.write(records)
+        tally = self._tally()
+        tolerance = tally.tolerance if tally is not None and tally.backwards else None
+        loss = self.parts.loss
+        name = loss.name if isinstance(loss, Surface) else type(loss).__name__
+        return save_all(self.memory, self.folder, self.trainer.global_step, name, tolerance)
+
+
+def progress_bar(cfg: DictConfig) -> list[pl.Callback]:
+    return [StepBar()] if cfg.trainer.get("enable_progress_bar", True) else []
+
+
+def _set_threads(cfg: DictConfig) -> None:
+    if cfg.threads is None:
+        return
+    if not isinstance(cfg.threads, int) or cfg.threads < 1:
+        raise BadInput(f"threads={cfg.threads}: give a whole number from 1, or null for all cores")
+    torch.set_num_threads(cfg.threads)
+
+
+def _seed(cfg: DictConfig) -> int:
+    seed = cfg.seed
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise BadInput(f"seed={seed}: give a whole number from 0 to 4294967295")
+    return seed

@@ -1,0 +1,131 @@
+"""Gradient flow: how large the gradient is in every layer at every step, in one picture.
+
+A gradient that vanishes on its way back darkens towards the lower edge, where the input is; one that explodes
+brightens there.
+"""
+
+import math
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from gradlab.figures import style
+from gradlab.sinks import MemorySink
+
+PREFIX, SUFFIX = "gradient/", "/rms"
+CAPTION = "how strongly the loss pulls at each parameter (RMS of its gradient's entries)"
+INCHES_A_NAME = 0.25
+MOST_INCHES = 10
+MOST_COLUMNS = 600
+
+_ZERO, _BROKEN, _MISSING = style.PINK, style.VERMILLION, "#E0E0E0"
+# A size is never negative, so this number can stand for "nothing was recorded".
+_NOTHING = -1.0
+
+
+def ready(memory: MemorySink) -> bool:
+    """Whether the records that this figure needs have come: ``gradient/<parameter>/rms``.
+
+    Example:
+        >>> ready(MemorySink())
+        False
+    """
+    return any(tag.endswith(SUFFIX) for tag in memory.tags(PREFIX))
+
+
+def figure(memory: MemorySink) -> Figure:
+    """The gradient flow of all parameters.
+
+    Example:
+        >>> from gradlab.records import Scalar
+        >>> memory = MemorySink()
+        >>> memory.write([Scalar("gradient/0.weight/rms", 0, 0.5), Scalar("gradient/0.bias/rms", 0, 0.0)])
+        >>> [label.get_text() for label in figure(memory).axes[0].get_yticklabels()]
+        ['0.weight', '0.bias']
+    """
+    rows = len(_table(memory)[0])
+    picture, (axes,) = style.canvas(11, 3.4 + min(0.4 * rows, MOST_INCHES))
+    draw(axes, memory)
+    return picture
+
+
+def draw(axes: Axes, memory: MemorySink) -> None:
+    """Draw log₁₀ of the gradient's RMS as colour: parameters upwards from the input, steps to the right.
+
+    Where there are more steps than columns, a column shows the largest of its steps, so that a spike stays.
+
+    Args:
+        axes: where to draw.
+        memory: holds ``gradient/<parameter>/rms``, first the parameter nearest to the input.
+
+    Example:
+        >>> from gradlab.records import Scalar
+        >>> memory = MemorySink()
+        >>> memory.write([Scalar("gradient/theta/rms", 0, 0.0)])
+        >>> _, (axes,) = style.canvas(4, 3)
+        >>> draw(axes, memory)
+        >>> [text.get_text() for text in axes.get_legend().get_texts()]
+        ['exactly zero']
+    """
+    names, edges, rms = _table(memory)
+    colors = colormaps[style.SEQUENCE].with_extremes(bad=_MISSING, under=_ZERO, over=_BROKEN)
+    rows = np.arange(len(names) + 1)
+    mesh = axes.pcolormesh(edges, rows, _logarithm(rms), cmap=colors, norm=_norm(rms), rasterized=True)
+    axes.figure.colorbar(mesh, ax=axes, label="log₁₀ of the RMS", pad=0.02)
+    every = math.ceil(len(names) * INCHES_A_NAME / style.size(axes)[1])
+    axes.set_yticks(rows[:-1:every] + 0.5, style.shorten_all(names)[::every])
+    axes.grid(False)
+    _explain(axes, rms)
+    style.dress(axes, "Gradient flow", CAPTION, style.STEP, "parameter (input below)")
+
+
+def _table(memory: MemorySink) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names [p], edges of the columns [n + 1] and the RMS [p, n]."""
+    curves = {tag: curve for tag, curve in memory.scalars(PREFIX).items() if tag.endswith(SUFFIX)}
+    steps = np.unique(np.concatenate([steps for steps, _ in curves.values()]))
+    edges = _edges(steps)
+    rms = np.full((len(curves), len(edges) - 1), _NOTHING)
+    for row, (own_steps, values) in zip(rms, curves.values(), strict=True):
+        columns = np.searchsorted(edges, own_steps, side="right") - 1
+        with np.errstate(invalid="ignore"):  # the maximum with a NaN is NaN, as it should be
+            np.maximum.at(row, columns, values)
+    return [tag[len(PREFIX) : -len(SUFFIX)] for tag in curves], edges, rms
+
+
+def _edges(steps: np.ndarray) -> np.ndarray:
+    if len(steps) > MOST_COLUMNS:
+        return np.linspace(steps[0] - 0.5, steps[-1] + 0.5, MOST_COLUMNS + 1)
+    middles = (steps[1:] + steps[:-1]) / 2
+    first, last = (middles[0], middles[-1]) if len(middles) else (steps[0] - 0.5, steps[0] + 0.5)
+    return np.unique([2 * steps[0] - first, first, *middles, last, 2 * steps[-1] - last])
+
+
+def _logarithm(rms: np.ndarray) -> np.ma.MaskedArray:
+    """The colour map has three colours beside its scale: under it (zero), over it (NaN, inf), and masked."""
+    logarithm = np.full(rms.shape, 1e6)  # far over every float's logarithm; an infinity would be masked
+    logarithm[rms == 0] = -1e6
+    positive = np.isfinite(rms) & (rms > 0)
+    logarithm[positive] = np.log10(rms[positive])
+    return np.ma.masked_array(logarithm, rms == _NOTHING)
+
+
+def _norm(rms: np.ndarray) -> Normalize:
+    shown = rms[np.isfinite(rms) & (rms > 0)]
+    low, high = (np.log10(shown.min()), np.log10(shown.max())) if len(shown) else (-1.0, 0.0)
+    margin = 0.05 if low == high else 0.0
+    return Normalize(low - margin, high + margin)
+
+
+def _explain(axes: Axes, rms: np.ndarray) -> None:
+    cases = {
+        "exactly zero": (_ZERO, rms == 0),
+        "NaN or infinite": (_BROKEN, ~np.isfinite(rms)),
+        "no gradient recorded": (_MISSING, rms == _NOTHING),
+    }
+    handles = [Patch(color=color, label=label) for label, (color, where) in cases.items() if where.any()]
+    if handles:
+        style.legend_below(axes, handles)

@@ -1,0 +1,246 @@
+"""One look for all figures: white, colour-blind safe, readable from the back of a room.
+
+Colours are those of Okabe and Ito, *Color Universal Design* (2002), without their yellow, which is too pale for
+lines on white. Nothing here touches pyplot, and the user's own settings of matplotlib are neither used nor
+changed.
+"""
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle, islice, product
+
+import numpy as np
+from matplotlib import style
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation, Transform
+
+INK = "#222222"
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+GREEN = "#009E73"
+PINK = "#CC79A7"
+GREY = "#999999"
+COLORS = (BLUE, VERMILLION, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", ":", "-.")
+SEQUENCE = "viridis"
+STEP = "step"
+
+_LOOK = {
+    "font.size": 14,
+    "axes.titlesize": 17,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 14,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "legend.fontsize": 12,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "lines.linewidth": 1.8,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Draw in gradlab's look; afterwards every setting is as it was.
+
+    Example:
+        >>> import matplotlib
+        >>> before = matplotlib.rcParams["font.size"]
+        >>> with look():
+        ...     matplotlib.rcParams["font.size"]
+        14.0
+        >>> matplotlib.rcParams["font.size"] == before
+        True
+    """
+    with style.context(["default", _LOOK]):
+        yield
+
+
+def canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Make a figure with a grid of axes.
+
+    Args:
+        width, height: of the whole figure, in inches.
+        rows, columns: of the grid.
+
+    Returns:
+        The figure, and its axes row by row.
+
+    Example:
+        >>> figure, axes = canvas(9, 6, columns=2)
+        >>> len(axes)
+        2
+    """
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15))
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def dress(axes: Axes, title: str, caption: str, x: str, y: str) -> None:
+    """Give axes a title, a sentence that says how to read the picture, and names for both directions.
+
+    Example:
+        >>> _, (axes,) = canvas(4, 3)
+        >>> dress(axes, "Loss", "how wrong the model is", "step", "loss")
+        >>> axes.get_xlabel()
+        'step'
+    """
+    axes.set_title(title, loc="left", pad=32)
+    axes.text(0, 1, caption, transform=_shifted(axes, points=9), fontsize=12, color="#555555")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    if x == STEP:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def legend_below(axes: Axes, handles: Sequence[Artist] | None = None, markerscale: float = 1) -> None:
+    """Put the legend under the horizontal axis, in as many columns as the names leave room for.
+
+    Args:
+        axes: where to draw.
+        handles: what to explain; None takes everything that has a label.
+        markerscale: how much larger than in the picture its markers are.
+
+    Example:
+        >>> _, (axes,) = canvas(4, 3)
+        >>> lines = axes.plot([0, 1], label="a")
+        >>> legend_below(axes)
+        >>> len(axes.get_legend().get_texts())
+        1
+    """
+    handles = axes.get_legend_handles_labels()[0] if handles is None else handles
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    axes.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=_shifted(axes, points=-48),
+        borderaxespad=0,
+        ncols=max(1, min(4, int(size(axes)[0] / (0.09 * longest + 0.6)))),
+        markerscale=markerscale,
+        handlelength=1.4,
+        columnspacing=1.2,
+        labelspacing=0.7,
+    )
+
+
+def _shifted(axes: Axes, points: float) -> Transform:
+    """Coordinates in which (0, 0) and (1, 1) are the corners of the axes, moved upwards."""
+    return axes.transAxes + ScaledTranslation(0, points / 72, axes.figure.dpi_scale_trans)
+
+
+def line_styles(count: int) -> list[tuple[str, str]]:
+    """A colour and a dash pattern for each of several lines; the first 28 differ.
+
+    Example:
+        >>> line_styles(1)
+        [('#0072B2', '-')]
+    """
+    pairs = ((color, dash) for dash, color in cycle(product(DASHES, COLORS)))
+    return list(islice(pairs, count))
+
+
+def shorten(name: str, length: int = 30) -> str:
+    """Cut the middle out of a long name, which leaves the root and the parameter readable.
+
+    Example:
+        >>> shorten("encoder.layers.11.self_attention.projection.weight", 24)
+        'encoder.lay…ction.weight'
+    """
+    if len(name) <= length:
+        return name
+    head = (length - 1) // 2
+    return f"{name[:head]}…{name[head - length + 1 :]}"
+
+
+def shorten_all(names: Sequence[str], length: int = 34) -> list[str]:
+    """Shorten names that stand beside each other: first by the modules that all of them share.
+
+    Example:
+        >>> shorten_all(["encoder.layers.0.weight", "encoder.layers.11.weight"])
+        ['…0.weight', '…11.weight']
+    """
+    shared = os.path.commonprefix([name.split(".")[:-1] for name in names]) if len(set(names)) > 1 else []
+    prefix = "".join(f"{part}." for part in shared)
+    if len(prefix) > 6:
+        names = ["…" + name[len(prefix) :] for name in names]
+    return [shorten(name, length) for name in names]
+
+
+def size(axes: Axes) -> tuple[float, float]:
+    """The width and the height of axes in inches, roughly: before the layout has made room for what is around.
+
+    Example:
+        >>> width, height = size(canvas(10, 5)[1][0])
+        >>> 7 < width < 10 and 3 < height < 5
+        True
+    """
+    share, (width, height) = axes.get_position(), axes.get_figure(root=True).get_size_inches()
+    return share.width * width, share.height * height
+
+
+def number(value: float) -> str:
+    """Three significant digits, with a real minus sign.
+
+    Example:
+        >>> number(-0.01234)
+        '−0.0123'
+    """
+    return f"{value:.3g}".replace("-", "−")
+
+
+def mark_nonfinite(axes: Axes, curves: Iterable[tuple[np.ndarray, np.ndarray]]) -> bool:
+    """Mark the steps at which any curve is not a finite number, and name the first in the legend.
+
+    Args:
+        axes: where to draw.
+        curves: steps and values of each.
+
+    Returns:
+        Whether there was anything to mark.
+
+    Example:
+        >>> _, (axes,) = canvas(4, 3)
+        >>> mark_nonfinite(axes, [(np.arange(3), np.array([1.0, np.nan, 2.0]))])
+        True
+        >>> axes.get_legend_handles_labels()[1]
+        ['NaN or infinite, first at step 1']
+    """
+    broken = np.unique(np.concatenate([steps[~np.isfinite(values)] for steps, values in curves]))
+    if len(broken):
+        label = f"NaN or infinite, first at step {broken[0]}"
+        top = np.full(len(broken), 0.97)
+        along = axes.get_xaxis_transform()
+        axes.plot(broken, top, "x", transform=along, color=VERMILLION, label=label, markersize=7, zorder=6)
+    return len(broken) > 0
+
+
+def png(figure: Figure, dpi: int = 120) -> bytes:
+    """The figure as the bytes of a PNG file.
+
+    Args:
+        figure: any figure.
+        dpi: pixels per inch.
+
+    Example:
+        >>> png(canvas(1, 1)[0])[:4]
+        b'\\x89PNG'
+    """
+    file = io.BytesIO()
+    with look():
+        figure.savefig(file, format="png", dpi=dpi)
+    return file.getvalue()

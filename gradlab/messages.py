@@ -1,0 +1,67 @@
+"""Errors in the words of a person who wants to mend them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gradlab.backprop import TapeError
+from gradlab.build import config_folder
+from gradlab.errors import BadInput
+
+ERROR, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def explain(error: BaseException, arguments: list[str]) -> tuple[str, int]:
+    """One message (what, why, what to do, the valid options) and the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", INTERRUPTED
+    if isinstance(error, (BadInput, TapeError)):
+        return str(error), BAD_INPUT
+    if isinstance(error, OSError):
+        return f"{error}: choose a folder that can be written, with hydra.run.dir=FOLDER", BAD_INPUT
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return _about_config(str(error), arguments), BAD_INPUT
+    return f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)", ERROR
+
+
+def _about_config(text: str, arguments: list[str]) -> str:
+    unknown = re.search(r"full_key: (\S+)", text) or re.search(r"Could not override '([^']+)'", text)
+    if unknown and "not in struct" in text:
+        return _unknown_key(unknown.group(1), arguments)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    options = [line for line in text.splitlines() if line.startswith("\t")]
+    if options:  # Hydra lists the options of a group, one a line
+        head = [line for line in lines if line not in {o.strip() for o in options}]
+        return f"{' '.join(h for h in head if not h.startswith('Config search'))} {', '.join(o.strip() for o in options)}"
+    return " ".join(lines)
+
+
+def _unknown_key(key: str, arguments: list[str]) -> str:
+    """Says which keys there are instead of a misspelt one."""
+    parent, _, name = key.rpartition(".")
+    known = _keys(parent, [a for a in arguments if not a.lstrip("+~").startswith(f"{key}=")])
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f" Did you mean {f'{parent}.' if parent else ''}{close[0]}?" if close else ""
+    where = parent or "the top level"
+    valid = f" The keys of {where}: {', '.join(known)}." if known else ""
+    return f"there is no setting {key}.{meant}{valid} To add a new key, put a + before it: +{key}=…"
+
+
+def _keys(parent: str, arguments: list[str]) -> list[str]:
+    """The keys of one part of the config that the other arguments choose."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            cfg = compose("config", [a for a in arguments if not a.startswith("-") and "," not in a])
+        part = OmegaConf.select(cfg, parent) if parent else cfg
+        return [str(k) for k in part if not str(k).startswith("_")] if isinstance(part, DictConfig) else []
+    except (HydraException, OmegaConfBaseException):
+        return []  # something else is wrong too: the message does without a list

@@ -1,0 +1,72 @@
+"""The point: a model that is nothing but its parameter vector, which a surface takes as the prediction."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+HELP = (
+    "point is the parameter vector of a surface: choose loss=quadratic, rosenbrock, himmelblau, beale, "
+    "booth, saddle, rastrigin, ackley or styblinski_tang, or give model.start"
+)
+
+
+class Point(nn.Module):
+    """θ itself: ``model()`` returns the parameter ``theta``, so that ``loss(model(x), y)`` is f(θ).
+
+    ``theta`` is float64: the descent on a surface is compared with closed forms, to ten digits.
+
+    Args:
+        start: where θ starts: one number for every coordinate, or a list of them.
+        dimension: the number of coordinates; may be left out where ``start`` is a list.
+
+    Raises:
+        ValueError: there is no start, or it does not have ``dimension`` numbers.
+
+    Example:
+        >>> Point([-1.2, 1.0])().tolist()
+        [-1.2, 1.0]
+        >>> Point(0.5, dimension=3).theta.tolist()
+        [0.5, 0.5, 0.5]
+    """
+
+    def __init__(self, start: float | Sequence[float] | None = None, dimension: int | None = None) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor(coordinates(start, dimension), dtype=torch.float64))
+
+    def forward(self, x: Tensor | None = None) -> Tensor:
+        """θ, shape [dimension], float64.
+
+        Args:
+            x: nothing: there is no batch. It is an argument because ``loss(model(x), y)`` gives one.
+
+        Raises:
+            ValueError: a batch was given.
+        """
+        if x is not None:
+            raise ValueError(
+                "model=point takes no data: use data=none, or a network: model=linear, mlp, convnet"
+            )
+        return self.theta
+
+
+def coordinates(start: float | Sequence[float] | None, dimension: int | None) -> list[float]:
+    """``start`` as ``dimension`` numbers.
+
+    Raises:
+        ValueError: as in ``Point``.
+    """
+    if start is None:
+        raise ValueError(f"model=point has no start. {HELP}")
+    if isinstance(start, (int, float)):
+        if not isinstance(dimension, int) or dimension < 1:
+            raise ValueError(
+                f"model=point starts at {start} in every coordinate of {dimension}. {HELP} as a list"
+            )
+        return [float(start)] * dimension
+    if isinstance(start, str) or len(start) == 0 or dimension not in (None, len(start)):
+        size = "numbers" if dimension is None else f"{dimension} numbers (model.dimension)"
+        raise ValueError(
+            f"model=point starts at {start}, which is not a list of {size}. {HELP} as such a list"
+        )
+    return [float(value) for value in start]

@@ -1,0 +1,142 @@
+"""What a run says at its end: ``summary.json`` for programs, a table for people."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
+
+from gradlab.lab import Disagreement, Tally
+
+EXIT_CODES = {"agree": 0, "not compared": 0, "diverged as expected": 0, "bad input": 2}
+EXIT_CODES |= {"disagree": 3, "non-finite": 4, "interrupted": 130, "error": 1}
+
+
+@dataclass(slots=True)
+class Summary:
+    """How a run ended. Field for field the contents of ``summary.json``."""
+
+    experiment: str
+    overrides: list[str]
+    status: str = "error"
+    exit_code: int = 1
+    reason: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    disagreements: list[dict[str, Any]] = field(default_factory=list)
+
+    def end(self, status: str, reason: str = "") -> None:
+        self.status, self.exit_code, self.reason = status, EXIT_CODES[status], reason
+
+    def save(self, folder: Path) -> None:
+        """Writes the file in one go, so that no half-written one is ever found."""
+        text = json.dumps(_without_nan(asdict(self)), indent=2, ensure_ascii=False)
+        unfinished = folder / "summary.json.tmp"
+        unfinished.write_text(text + "\n", encoding="utf-8")
+        os.replace(unfinished, folder / "summary.json")
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+
+def describe(disagreement: Disagreement) -> list[dict[str, Any]]:
+    """One entry for each parameter that differs in a backward pass, the worst first."""
+    reconciliation = disagreement.reconciliation
+    culprit = reconciliation.culprit
+    wrong = sorted((a for a in reconciliation.agreements.values() if not a.ok), key=lambda a: -a.error)
+    return [
+        {
+            "parameter": a.name,
+            "step": disagreement.step,
+            "index": list(a.index or ()),
+            "manual": a.manual,
+            "autograd": a.autograd,
+            "error": a.error,
+            "tolerance": a.tolerance,
+            "culprit": str(culprit) if culprit else "",
+            "operations": list(culprit.operations) if culprit else [],
+            "function": culprit.function if culprit else "",
+            "module": culprit.module if culprit else "",
+            "hint": culprit.hint if culprit else reconciliation.note,
+        }
+        for a in wrong
+    ]
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """A disagreement in one line."""
+    index = f"[{','.join(map(str, found['index']))}]" if found["index"] else ""
+    return (
+        f"{found['parameter']}{index} at step {found['step']}: handwritten {found['manual']}, "
+        f"autograd {found['autograd']}, relative error {found['error']:.3g} (allowed {found['tolerance']:.2g})"
+    )
+
+
+def show(console: Console, thing: RenderableType) -> None:
+    """Prints a table or a line in full: nothing is cut or wrapped, also where the output goes into a pipe."""
+    options = console.options.update(max_width=10_000)
+    width = max(console.width, Measurement.get(console, options, thing).maximum)
+    console.print(thing, width=width, no_wrap=True, crop=False, overflow="ignore", soft_wrap=True)
+
+
+def print_report(summary: Summary, tally: Tally | None, folder: Path, console: Console) -> None:
+    """The table at the end of a run, what disagreed, and how to look at it in TensorBoard."""
+    table = Table(title=f"gradlab: {summary.experiment}", title_justify="left", show_header=False)
+    table.add_column("quantity", style="bold", no_wrap=True)
+    table.add_column("value", no_wrap=True)
+    for name, value in summary.metrics.items():
+        if name != "worst_relative_error":  # below, with the place where it was
+            table.add_row(_label(name), _number(value))
+    if tally is not None and tally.backwards:
+        worst = f"{tally.worst_error:.3g} at {tally.worst_place}, step {tally.worst_step}"
+        table.add_row("worst relative disagreement", f"{worst} (allowed: {tally.tolerance:.2g})")
+    table.add_row("verdict", _verdict(summary, tally))
+    show(console, table)
+    for found in summary.disagreements:
+        show(console, sentence(found))
+    if summary.disagreements:
+        first = summary.disagreements[0]
+        show(console, f"to blame: {first['culprit'] or first['hint']}")
+        if first["culprit"] and first["hint"]:
+            show(console, f"hint: {first['hint']}")
+    if summary.reason:
+        show(console, summary.reason)
+    show(console, f"results: {folder}")
+    show(console, f"tensorboard --logdir {shlex.quote(str(folder))}")
+
+
+def _verdict(summary: Summary, tally: Tally | None) -> str:
+    if summary.status == "agree":
+        return "[green]the handwritten sweep and autograd agree[/green]"
+    if summary.status == "disagree" and tally is not None:
+        return f"[red]they DISAGREE in {tally.disagreements} of {tally.backwards} backward passes[/red]"
+    if summary.status == "not compared":
+        return "nothing was compared (no probe asked for it)"
+    return summary.status
+
+
+def _label(name: str) -> str:
+    return "final loss" if name == "loss" else name.replace("_", " ")
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become the strings "nan", "inf", "-inf"."""
+    if isinstance(value, dict):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(v) for v in value]
+    if isinstance(value, complex):
+        return str(value)
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

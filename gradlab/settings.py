@@ -1,0 +1,30 @@
+"""A run's settings as a flat table, for TensorBoard's hparams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+CHOICES = ("loss", "model", "optimizer", "data", "trainer")
+
+
+def settings_of(cfg: DictConfig) -> dict[str, bool | float | str]:
+    """The chosen option of each group and every plain value in it: ``optimizer`` and ``optimizer.lr``.
+
+    Every run has the same keys for the same options, so that the rows of a sweep can be compared.
+    """
+    choices = HydraConfig.get().runtime.choices
+    settings: dict[str, bool | float | str] = {"experiment": str(cfg.name), "seed": cfg.seed}
+    for group in CHOICES:
+        settings[group] = str(choices.get(group))
+        if group != "trainer":
+            part: Any = OmegaConf.to_container(cfg[group], resolve=True)
+            settings |= {f"{group}.{k}": _plain(v) for k, v in part.items() if not k.startswith("_")}
+    settings["trainer.max_steps"] = cfg.trainer.get("max_steps", -1)
+    return settings
+
+
+def _plain(value: Any) -> bool | float | str:
+    return value if isinstance(value, (bool, int, float)) else str(value)

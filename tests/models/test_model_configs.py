@@ -1,0 +1,73 @@
+"""The options of the group model, as shipped, with the interpolations that a run resolves."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationKeyError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+MODELS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
+
+
+def composed(**options):
+    """The chosen option of each group under its name, and a seed, as in a run's config."""
+    groups = {group: OmegaConf.load(CONFIGS / group / f"{option}.yaml") for group, option in options.items()}
+    return OmegaConf.create({"seed": 0, **groups})
+
+
+@pytest.mark.parametrize("option", ["rosenbrock", "quadratic", "styblinski_tang"])
+def test_point_takes_start_and_dimension_from_the_surface(option):
+    config = composed(model="point", loss=option, data="none")
+    config.loss.dimension = 2
+    theta = instantiate(config.model).theta
+    assert theta.tolist() == list(instantiate(config.loss).start)
+
+
+def test_point_follows_another_dimension():
+    config = composed(model="point", loss="quadratic", data="none")
+    config.loss.dimension = 5
+    assert instantiate(config.model).theta.shape == (5,)
+
+
+def test_point_without_a_surface_says_so():
+    config = composed(model="point", loss="mse", data="none")
+    with pytest.raises(InstantiationException, match=r"model=point has no start.*choose loss=quadratic"):
+        instantiate(config.model)
+
+
+@pytest.mark.parametrize("model", ["linear", "logistic", "mlp", "convnet"])
+@pytest.mark.parametrize("data", ["digits", "iris", "diabetes", "moons", "circles", "spiral", "sine"])
+def test_networks_take_their_sizes_from_the_data(model, data):
+    config = composed(model=model, data=data)
+    if model == "convnet" and data != "digits":
+        with pytest.raises(InstantiationException, match=r"model=convnet needs images"):
+            instantiate(config.model)
+        return
+    network = instantiate(config.model)
+    outputs = 1 if model == "logistic" else config.data.outputs
+    assert network(torch.zeros(2, config.data.features)).shape == (2, outputs)
+
+
+@pytest.mark.parametrize("model", ["linear", "logistic", "mlp", "convnet"])
+def test_without_data_there_is_no_size(model):
+    with pytest.raises(InterpolationKeyError, match=r"data\.(features|image|outputs)"):
+        instantiate(composed(model=model, data="none").model)
+
+
+def test_hidden_is_shared_by_the_networks_that_have_it():
+    assert [m for m in MODELS if "hidden" in OmegaConf.load(CONFIGS / "model" / f"{m}.yaml")] == [
+        "convnet",
+        "mlp",
+    ]
+
+
+@pytest.mark.parametrize("option", MODELS)
+def test_an_option_opens_with_what_it_is_and_a_command(option):
+    first, second, *_ = (CONFIGS / "model" / f"{option}.yaml").read_text(encoding="utf-8").splitlines()
+    assert first.startswith("# ")
+    assert second.startswith("# python -m gradlab ")
+    assert f" model={option}" in second
