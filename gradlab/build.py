@@ -82,9 +82,7 @@ def with_setup(data: Any) -> None:
 
 def make_trainer(cfg: DictConfig, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
     """The trainer of a config, which writes nothing but into ``folder``."""
-    return _try(
-        "trainer", cfg, lambda: instantiate(cfg.trainer, callbacks=callbacks, default_root_dir=str(folder))
-    )
+    return _try("trainer", cfg, lambda: instantiate(cfg.trainer, callbacks=callbacks, default_root_dir=str(folder)))
 
 
 def _make(cfg: DictConfig, key: str, prefix: str = "") -> Any:

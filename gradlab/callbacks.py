@@ -78,9 +78,7 @@ class GradientLabCallback(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
         optimizers = trainer.optimizers
-        self._several_backwards = not pl_module.automatic_optimization or any(
-            isinstance(o, LBFGS) for o in optimizers
-        )
+        self._several_backwards = not pl_module.automatic_optimization or any(isinstance(o, LBFGS) for o in optimizers)
         self.lab.begin_step(trainer.global_step)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
@@ -147,9 +145,7 @@ class StopAtNonFinite(pl.Callback):
             self.skipped_steps += 1
             return
         where = explain_gradient(lambda: self._loss_again(pl_module))
-        raise NonFiniteError(
-            f"the gradient of {', '.join(names)} is non-finite at step {trainer.global_step}: {where}"
-        )
+        raise NonFiniteError(f"the gradient of {', '.join(names)} is non-finite at step {trainer.global_step}: {where}")
 
     def _loss_again(self, pl_module: pl.LightningModule) -> Tensor:
         result = pl_module.training_step(*self._batch)

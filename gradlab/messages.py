@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -22,22 +23,31 @@ def explain(error: BaseException, arguments: list[str]) -> tuple[str, int]:
         return "interrupted", INTERRUPTED
     if isinstance(error, (BadInput, TapeError)):
         return str(error), BAD_INPUT
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return _about_config("\n".join(_chain(error)), arguments), BAD_INPUT
     if isinstance(error, OSError):
         return f"{error}: choose a folder that can be written, with hydra.run.dir=FOLDER", BAD_INPUT
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return _about_config(str(error), arguments), BAD_INPUT
     return f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)", ERROR
+
+
+def _chain(error: BaseException | None) -> Iterator[str]:
+    """What an error says, and what its causes say."""
+    while error is not None:
+        yield str(error)
+        error = error.__cause__
 
 
 def _about_config(text: str, arguments: list[str]) -> str:
     unknown = re.search(r"full_key: (\S+)", text) or re.search(r"Could not override '([^']+)'", text)
     if unknown and "not in struct" in text:
         return _unknown_key(unknown.group(1), arguments)
+    text = text.partition("Config search path")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     options = [line for line in text.splitlines() if line.startswith("\t")]
     if options:  # Hydra lists the options of a group, one a line
-        head = [line for line in lines if line not in {o.strip() for o in options}]
-        return f"{' '.join(h for h in head if not h.startswith('Config search'))} {', '.join(o.strip() for o in options)}"
+        names = [line.strip() for line in options]
+        head = [line for line in lines if line not in names]
+        return f"{' '.join(head)} {', '.join(names)}"
     return " ".join(lines)
 
 

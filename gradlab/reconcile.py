@@ -130,9 +130,13 @@ def reconcile(
     if all(a.ok for a in agreements.values()):
         return Reconciliation(agreements)
     culprit = _Blame(watch, terms, label).culprit()
-    note = "" if culprit else (
-        "every operation agrees by itself: the gradient was changed on its way between two of them, "
-        "by a hook on a tensor or by an operation that the tape did not see"
+    note = (
+        ""
+        if culprit
+        else (
+            "every operation agrees by itself: the gradient was changed on its way between two of them, "
+            "by a hook on a tensor or by an operation that the tape did not see"
+        )
     )
     return Reconciliation(agreements, culprit, note)
 

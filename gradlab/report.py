@@ -83,8 +83,8 @@ def sentence(found: dict[str, Any]) -> str:
 def show(console: Console, thing: RenderableType) -> None:
     """Prints a table or a line in full: nothing is cut or wrapped, also where the output goes into a pipe."""
     options = console.options.update(max_width=10_000)
-    width = max(console.width, Measurement.get(console, options, thing).maximum)
-    console.print(thing, width=width, no_wrap=True, crop=False, overflow="ignore", soft_wrap=True)
+    console.width = max(console.width, Measurement.get(console, options, thing).maximum)
+    console.print(thing, no_wrap=True, crop=False, overflow="ignore", soft_wrap=isinstance(thing, str))
 
 
 def print_report(summary: Summary, tally: Tally | None, folder: Path, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class SweepTable(Callback):
             table.add_row(str(path.relative_to(folder)), row["status"], *cells)
         console = Console()
         show(console, table)
-        show(console, f"tensorboard --logdir {folder}")
+        show(console, f"tensorboard --logdir {shlex.quote(str(folder.resolve()))}")
 
 
 def _rank(summary: dict[str, Any]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 
@@ -27,7 +27,7 @@ class OpFacts:
     written: tuple[tuple[int, str], ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def facts(op: Op) -> OpFacts:
     """The facts of one operation.
 

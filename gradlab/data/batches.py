@@ -28,9 +28,7 @@ class Batches:
         [[0, 1], [2, 3], [4]]
     """
 
-    def __init__(
-        self, x: Tensor, y: Tensor, batch_size: int, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, x: Tensor, y: Tensor, batch_size: int, generator: torch.Generator | None = None) -> None:
         self.x = x
         self.y = y
         self.batch_size = batch_size

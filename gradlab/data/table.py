@@ -24,9 +24,7 @@ def seeded(seed: int) -> torch.Generator:
 def checked_seed(seed: Any) -> int:
     """``seed`` itself where NumPy's, torch's and Lightning's generators all take it; an error otherwise."""
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise ValueError(
-            f"seed must be a whole number from 0 to 2³² − 1, got {seed!r}: set seed=0, for example"
-        )
+        raise ValueError(f"seed must be a whole number from 0 to 2³² − 1, got {seed!r}: set seed=0, for example")
     return seed
 
 

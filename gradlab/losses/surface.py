@@ -186,9 +186,7 @@ class Surface(nn.Module):
         whole = isinstance(dimension, int) and not isinstance(dimension, bool)
         largest = math.inf if self.largest is None else self.largest
         if not whole or not self.smallest <= dimension <= largest:
-            raise ValueError(
-                f"{self.name} has no dimension {dimension!r} (loss.dimension). {self._dimensions()}"
-            )
+            raise ValueError(f"{self.name} has no dimension {dimension!r} (loss.dimension). {self._dimensions()}")
         return dimension
 
     def _checked_start(self, start: float | Sequence[float]) -> Point:

@@ -29,7 +29,5 @@ def activation(name: str) -> nn.Module:
         Tanh()
     """
     if name not in ACTIVATIONS:
-        raise ValueError(
-            f"there is no activation {name!r} (model.activation): choose {', '.join(ACTIVATIONS)}"
-        )
+        raise ValueError(f"there is no activation {name!r} (model.activation): choose {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]()

@@ -88,9 +88,7 @@ class Mlp(nn.Sequential):
         ['0.weight', '0.bias', '2.weight', '2.bias']
     """
 
-    def __init__(
-        self, in_features: int, hidden: Sequence[int], out_features: int, activation: str = "tanh"
-    ) -> None:
+    def __init__(self, in_features: int, hidden: Sequence[int], out_features: int, activation: str = "tanh") -> None:
         sizes = [positive("mlp", "in_features", in_features), *widths("mlp", hidden)]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(sizes):

@@ -44,9 +44,7 @@ class Point(nn.Module):
             ValueError: a batch was given.
         """
         if x is not None:
-            raise ValueError(
-                "model=point takes no data: use data=none, or a network: model=linear, mlp, convnet"
-            )
+            raise ValueError("model=point takes no data: use data=none, or a network: model=linear, mlp, convnet")
         return self.theta
 
 
@@ -60,13 +58,9 @@ def coordinates(start: float | Sequence[float] | None, dimension: int | None) ->
         raise ValueError(f"model=point has no start. {HELP}")
     if isinstance(start, (int, float)):
         if not isinstance(dimension, int) or dimension < 1:
-            raise ValueError(
-                f"model=point starts at {start} in every coordinate of {dimension}. {HELP} as a list"
-            )
+            raise ValueError(f"model=point starts at {start} in every coordinate of {dimension}. {HELP} as a list")
         return [float(start)] * dimension
     if isinstance(start, str) or len(start) == 0 or dimension not in (None, len(start)):
         size = "numbers" if dimension is None else f"{dimension} numbers (model.dimension)"
-        raise ValueError(
-            f"model=point starts at {start}, which is not a list of {size}. {HELP} as such a list"
-        )
+        raise ValueError(f"model=point starts at {start}, which is not a list of {size}. {HELP} as such a list")
     return [float(value) for value in start]

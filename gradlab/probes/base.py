@@ -11,7 +11,6 @@ from torch import Tensor
 from gradlab.backprop import Entry, Term
 from gradlab.reconcile import Reconciliation
 from gradlab.records import Record
-from gradlab.schedules import Schedule
 
 Need = Literal["gradients", "terms", "reconciliation"]
 

@@ -72,7 +72,7 @@ class ChainRuleProbe:
     def _table(self, step: Step, terms: list[Term], names: Mapping[int, str]) -> Iterator[TermRecord]:
         shown = [t for t in terms if t.rule is not None and t.entry.op not in RESHAPES]
         upstream = _norms([[g for g in t.upstream if g is not None] for t in shown])
-        downstream = _norms([[g for v, g in t.downstream if not _is_source(v)] or [g for _, g in t.downstream] for t in shown])
+        downstream = _norms([_below(t) for t in shown])
         for term, above, below in zip(shown, upstream, downstream, strict=True):
             assert term.rule is not None
             yield TermRecord(
@@ -119,6 +119,11 @@ def _passed_on(group: list[Term]) -> dict[Value, Tensor]:
             if value not in made_inside and not _is_source(value) and not _is_reshaped_source(value):
                 passed[value] = passed[value] + gradient if value in passed else gradient
     return passed
+
+
+def _below(term: Term) -> list[Tensor]:
+    """What an operation passes to other operations; where there are none below it, what it passes to leaves."""
+    return [g for v, g in term.downstream if not _is_source(v)] or [g for _, g in term.downstream]
 
 
 def _is_source(value: Value) -> bool:

@@ -114,9 +114,7 @@ def test_no_data_has_no_columns():
 
 
 def test_a_negative_batch_size_is_an_error():
-    with pytest.raises(
-        InstantiationException, match=r"data.batch_size must be a whole number from 1 on, got -3"
-    ):
+    with pytest.raises(InstantiationException, match=r"data.batch_size must be a whole number from 1 on, got -3"):
         instantiate(composed("digits"), batch_size=-3)
 
 

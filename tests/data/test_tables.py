@@ -72,9 +72,7 @@ def test_split_is_disjoint_and_complete(kind):
     assert not data.train_rows.equal(torch.arange(len(data.train_rows))), "the split is not at random"
 
 
-@pytest.mark.parametrize(
-    ("kind", "load"), [(Digits, "load_digits"), (Iris, "load_iris"), (Diabetes, "load_diabetes")]
-)
+@pytest.mark.parametrize(("kind", "load"), [(Digits, "load_digits"), (Iris, "load_iris"), (Diabetes, "load_diabetes")])
 def test_real_rows_are_scikit_learns(kind, load):
     data = ready(kind)
     x, y = getattr(sklearn.datasets, load)(return_X_y=True)
@@ -245,9 +243,7 @@ def test_samples_are_a_whole_number(kind, samples):
 @made_up
 @pytest.mark.parametrize("noise", [-0.1, math.inf, math.nan, None, "much"])
 def test_noise_is_a_finite_number(kind, noise):
-    with pytest.raises(
-        ValueError, match=r"data.noise is a standard deviation, a finite number from 0 on, got"
-    ):
+    with pytest.raises(ValueError, match=r"data.noise is a standard deviation, a finite number from 0 on, got"):
         kind(noise=noise)
 
 

@@ -116,9 +116,7 @@ def test_a_wrong_dimension_is_an_error():
         instantiate(load("loss", "himmelblau"), dimension=3)
 
 
-@pytest.mark.parametrize(
-    ("group", "option"), [*(("loss", o) for o in LOSSES), *(("optimizer", o) for o in OPTIMIZERS)]
-)
+@pytest.mark.parametrize(("group", "option"), [*(("loss", o) for o in LOSSES), *(("optimizer", o) for o in OPTIMIZERS)])
 def test_an_option_opens_with_what_it_is_and_a_command(group, option):
     first, second, *_ = (CONFIGS / group / f"{option}.yaml").read_text(encoding="utf-8").splitlines()
     assert first.startswith("# ")

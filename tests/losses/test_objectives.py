@@ -102,21 +102,15 @@ def test_logits_by_hand():
 @every_objective
 def test_no_target(loss):
     name = {"CrossEntropy": "cross_entropy"}.get(type(loss).__name__, type(loss).__name__.lower())
-    message = (
-        rf"loss={name} compares .*data=none gives none.*data=digits, .*sine; .*loss=quadratic, rosenbrock"
-    )
+    message = rf"loss={name} compares .*data=none gives none.*data=digits, .*sine; .*loss=quadratic, rosenbrock"
     with pytest.raises(ValueError, match=message):
         loss(random(2, 2), None)
 
 
 @every_numbers
-@pytest.mark.parametrize(
-    "target", [torch.zeros(4), torch.zeros(4, 2), torch.zeros(1, 1), torch.zeros(4, 1, 1)]
-)
+@pytest.mark.parametrize("target", [torch.zeros(4), torch.zeros(4, 2), torch.zeros(1, 1), torch.zeros(4, 1, 1)])
 def test_shapes_that_would_broadcast_are_refused(loss, function, target):
-    with pytest.raises(
-        ValueError, match=r"entry by entry, got a prediction float32 of shape \[4, 1\] .*one shape"
-    ):
+    with pytest.raises(ValueError, match=r"entry by entry, got a prediction float32 of shape \[4, 1\] .*one shape"):
         loss(torch.zeros(4, 1), target)
 
 
@@ -129,9 +123,7 @@ def test_as_many_class_numbers_as_rows(loss, function):
 @every_objective
 @pytest.mark.parametrize(("number", "found"), [(3, "0 to 3"), (-1, "-1 to 0")])
 def test_class_numbers_without_a_column_are_refused(loss, number, found):
-    message = (
-        rf"got class numbers from {found}, and the prediction has columns for 0 to 2: set model.out_features"
-    )
+    message = rf"got class numbers from {found}, and the prediction has columns for 0 to 2: set model.out_features"
     with pytest.raises(ValueError, match=message):
         loss(random(2, 3), torch.tensor([0, number]))
 
@@ -152,9 +144,7 @@ def test_cross_entropy_refuses_a_single_column():
 
 @pytest.mark.parametrize("target", [torch.tensor([0]), torch.tensor([[0], [1]]), torch.tensor(0)])
 def test_cross_entropy_refuses_other_shapes(target):
-    with pytest.raises(
-        ValueError, match=r"takes logits \[N, C\] and class numbers \[N\].*one class number for every"
-    ):
+    with pytest.raises(ValueError, match=r"takes logits \[N, C\] and class numbers \[N\].*one class number for every"):
         CrossEntropy()(random(2, 3), target)
 
 
@@ -168,9 +158,7 @@ def test_cross_entropy_refuses_other_shapes(target):
     ],
 )
 def test_bce_refuses_targets_that_are_no_probabilities(target, found):
-    with pytest.raises(
-        ValueError, match=rf"bce takes the classes 0 and 1.*from {found}: .*loss=cross_entropy"
-    ):
+    with pytest.raises(ValueError, match=rf"bce takes the classes 0 and 1.*from {found}: .*loss=cross_entropy"):
         Bce()(random(2, 1), target)
 
 

@@ -188,9 +188,7 @@ def test_minimizers_are_stationary_with_the_stated_minimum(case):
     exact = EXACT[case]
     for point in surface.minimizers:
         assert exact("value", point) == pytest.approx(surface.minimum, abs=1e-13, rel=1e-15)
-        assert surface(torch.tensor(point, dtype=torch.float64)).item() == pytest.approx(
-            surface.minimum, abs=1e-12
-        )
+        assert surface(torch.tensor(point, dtype=torch.float64)).item() == pytest.approx(surface.minimum, abs=1e-12)
         if case != "ackley":  # a kink: the next test
             # A coordinate is right to half a unit in its last place, which curvatures up to 130 multiply.
             np.testing.assert_allclose(exact("gradient", point), 0, atol=1e-13)
@@ -234,9 +232,7 @@ def test_window_and_start_fit(surface):
 
 @every_surface
 def test_a_batch_is_its_points_one_by_one(surface):
-    batch = torch.randn(
-        4, 3, surface.dimension, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
+    batch = torch.randn(4, 3, surface.dimension, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     values = surface(batch)
     assert values.shape == (4, 3)
     for i in range(4):
@@ -278,9 +274,7 @@ def test_names():
 
 @pytest.mark.parametrize("shape", [(), (3,), (64, 10), (2, 1)])
 def test_a_prediction_of_another_dimension_is_refused(shape):
-    message = (
-        r"himmelblau takes points of dimension 2, got a prediction of shape .*model=point.*dimension 2 only"
-    )
+    message = r"himmelblau takes points of dimension 2, got a prediction of shape .*model=point.*dimension 2 only"
     with pytest.raises(ValueError, match=message):
         Himmelblau()(torch.zeros(shape))
     with pytest.raises(ValueError, match=r"rastrigin takes points of dimension 7.*every dimension from 1 on"):
@@ -322,9 +316,7 @@ def test_a_start_of_another_dimension_is_refused(start):
 
 
 def test_a_closed_form_is_for_one_point():
-    with pytest.raises(
-        ValueError, match=r"booth takes one point of 2 numbers here, got an array of shape \[3\]"
-    ):
+    with pytest.raises(ValueError, match=r"booth takes one point of 2 numbers here, got an array of shape \[3\]"):
         Booth().gradient_at([1.0, 2.0, 3.0])
 
 

@@ -98,9 +98,7 @@ def test_activations_are_their_formulas():
 
 @pytest.mark.parametrize("build", [lambda a: Mlp(2, [2], 1, a), lambda a: ConvNet([1, 2, 2], [2], 1, a)])
 def test_an_unknown_activation_lists_those_there_are(build):
-    message = (
-        r"no activation 'tahn' \(model.activation\): choose tanh, relu, gelu, sigmoid, silu, elu, leaky_relu"
-    )
+    message = r"no activation 'tahn' \(model.activation\): choose tanh, relu, gelu, sigmoid, silu, elu, leaky_relu"
     with pytest.raises(ValueError, match=message):
         build("tahn")
 
@@ -117,13 +115,9 @@ def test_hidden_must_be_positive_whole_numbers(hidden):
 @pytest.mark.parametrize("size", [0, -1, 2.0, None, "4", True])
 def test_columns_must_be_positive_whole_numbers(size):
     for name, build in {"linear": Linear, "logistic": Logistic, "mlp": lambda i, o: Mlp(i, [], o)}.items():
-        with pytest.raises(
-            ValueError, match=rf"model={name} needs a whole number above 0 as model.in_features"
-        ):
+        with pytest.raises(ValueError, match=rf"model={name} needs a whole number above 0 as model.in_features"):
             build(size, 1)
-        with pytest.raises(
-            ValueError, match=rf"model={name} needs a whole number above 0 as model.out_features"
-        ):
+        with pytest.raises(ValueError, match=rf"model={name} needs a whole number above 0 as model.out_features"):
             build(1, size)
     with pytest.raises(ValueError, match=r"model=convnet needs a whole number above 0 as model.out_features"):
         ConvNet([1, 8, 8], [], size)
@@ -132,17 +126,13 @@ def test_columns_must_be_positive_whole_numbers(size):
 @every_network
 def test_no_batch_is_refused(network):
     name = type(network).__name__.lower()
-    with pytest.raises(
-        ValueError, match=rf"model={name} needs a batch .*data=none gives none: choose data=digits"
-    ):
+    with pytest.raises(ValueError, match=rf"model={name} needs a batch .*data=none gives none: choose data=digits"):
         network(None)
 
 
 @every_network
 def test_a_batch_of_another_width_is_refused(network):
-    with pytest.raises(
-        ValueError, match=r"model=\w+ takes .*4 .*got a batch of shape \[7, 5\]: leave model\."
-    ):
+    with pytest.raises(ValueError, match=r"model=\w+ takes .*4 .*got a batch of shape \[7, 5\]: leave model\."):
         network(torch.zeros(7, 5))
 
 
@@ -161,9 +151,7 @@ def test_convnet_needs_images(image):
         ConvNet(image, [2], 2)
 
 
-@pytest.mark.parametrize(
-    ("image", "most"), [([1, 8, 8], 3), ([1, 28, 28], 4), ([3, 7, 32], 2), ([1, 1, 1], 0)]
-)
+@pytest.mark.parametrize(("image", "most"), [([1, 8, 8], 3), ([1, 28, 28], 4), ([3, 7, 32], 2), ([1, 1, 1], 0)])
 def test_an_image_can_be_halved_so_often(image, most):
     assert ConvNet(image, [2] * most, 2)(torch.zeros(1, *image)).shape == (1, 2)
     message = rf"can be halved {most} times, not {most + 1}: give at most {most} numbers"

@@ -34,9 +34,7 @@ def test_one_number_is_every_coordinate():
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(start, dimension, said):
-    message = (
-        said + r".*point is the parameter vector of a surface: choose loss=quadratic, .*give model\.start"
-    )
+    message = said + r".*point is the parameter vector of a surface: choose loss=quadratic, .*give model\.start"
     with pytest.raises(ValueError, match=message):
         Point(start, dimension)
 
