@@ -133,7 +133,7 @@ class StopAtNonFinite(pl.Callback):
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         if not bool(torch.isfinite(loss).all()):
             where = explain_loss(lambda: self._loss_again(pl_module))
-            raise NonFiniteError(f"the loss is {float(loss)} at step {trainer.global_step}: {where}")
+            raise NonFiniteError(f"the loss is {float(loss.detach())} at step {trainer.global_step}: {where}")
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer

@@ -77,7 +77,7 @@ def _describe(entry: Entry, tensor: Tensor) -> str:
 
 def _statistics(entry: Entry) -> str:
     ranges = [
-        f"min {float(t.min()):.6g}, max {float(t.max()):.6g}"
+        f"min {float(t.detach().min()):.6g}, max {float(t.detach().max()):.6g}"
         for t in _inputs(entry)
         if t.is_floating_point() and t.numel()
     ]

@@ -186,7 +186,7 @@ def size(axes: Axes) -> tuple[float, float]:
 
     Example:
         >>> width, height = size(canvas(10, 5)[1][0])
-        >>> 7 < width < 10 and 3 < height < 5
+        >>> bool(7 < width < 10 and 3 < height < 5)
         True
     """
     share, (width, height) = axes.get_position(), axes.get_figure(root=True).get_size_inches()

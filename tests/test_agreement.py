@@ -1,0 +1,68 @@
+"""The comparison of two gradients: the definition is DESIGN's, the numbers are worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from gradlab.agreement import compare, tolerance_for, worst_index
+
+
+def test_relative_error_is_the_largest_difference_over_the_largest_entry():
+    a, b = torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([1.0, 2.5], dtype=torch.float64)
+    assert compare({"w": (a, b)})["w"].error == pytest.approx(0.5 / 2.5)
+
+
+def test_floor_is_a_thousandth_of_the_largest_gradient_of_the_backward_pass():
+    big = torch.tensor([8.0], dtype=torch.float64)
+    a, b = torch.tensor([0.0], dtype=torch.float64), torch.tensor([1e-9], dtype=torch.float64)
+    agreements = compare({"big": (big, big), "true zero": (a, b)})
+    assert agreements["true zero"].error == pytest.approx(1e-9 / 8e-3)
+    assert not compare({"alone": (a, b)})["alone"].ok
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-12])
+def test_a_scaled_loss_hides_nothing(scale):
+    a = scale * torch.randn(5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    wrong = a.clone()
+    wrong[3] *= 1.05
+    agreement = compare({"w": (a, wrong)})["w"]
+    assert not agreement.ok
+    assert agreement.place == "w[3]"
+    assert (agreement.manual, agreement.autograd) == (a[3].item(), wrong[3].item())
+
+
+def test_all_zero_gradient_against_a_real_one_is_a_disagreement():
+    assert not compare({"w": (torch.full((3,), 1e-7), torch.zeros(3))})["w"].ok
+
+
+def test_none_agrees_with_none_and_with_zeros_only():
+    zeros, ones = torch.zeros(2), torch.ones(2)
+    agreements = compare({"both": (None, None), "zeros": (None, zeros), "ones": (ones, None)})
+    assert agreements["both"].ok
+    assert agreements["zeros"].ok
+    assert not agreements["ones"].ok
+    assert agreements["ones"].autograd is None
+
+
+def test_nan_agrees_only_with_nan_at_the_same_place():
+    nan = torch.tensor([math.nan, 1.0])
+    assert compare({"w": (nan, nan.clone())})["w"].ok
+    agreement = compare({"w": (nan, torch.ones(2))})["w"]
+    assert not agreement.ok
+    assert agreement.index == (0,)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_tolerance_is_the_root_of_machine_epsilon(dtype):
+    eps = 1.0
+    while torch.tensor(1.0, dtype=dtype) + torch.tensor(eps / 2, dtype=dtype) != 1:
+        eps /= 2
+    assert tolerance_for(dtype) == pytest.approx(math.sqrt(eps))
+
+
+def test_worst_index_counts_nan_as_worst():
+    a = torch.zeros(2, 3)
+    b = a.clone()
+    b[0, 1], b[1, 2] = 5.0, math.nan
+    assert worst_index(a, b) == (1, 2)

@@ -1,0 +1,61 @@
+"""Which way imports run: the house's arrows, read from the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import gradlab
+
+PACKAGE = Path(gradlab.__file__).parent
+ALONE = ["backprop", "records", "losses", "models", "data"]
+LIGHTNING = {"experiment", "descent", "data", "callbacks", "build", "evaluate", "progress"}
+TENSORBOARD = {"sinks"}
+
+
+def imports_of(path):
+    """Every module that a file imports, at its top or later."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            yield node.module or ""
+
+
+def files():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("part", ALONE)
+def test_these_parts_import_nothing_else_of_gradlab(part):
+    own = [path for path in files() if part_of(path) == part]
+    assert own
+    for path in own:
+        foreign = [m for m in imports_of(path) if m.split(".")[0] == "gradlab" and m.split(".")[1:2] != [part]]
+        assert foreign == [], f"{path} imports {foreign}"
+
+
+def test_lightning_and_tensorboard_are_met_in_few_places_only():
+    for path in files():
+        roots = {module.split(".")[0] for module in imports_of(path)}
+        assert "lightning" not in roots or part_of(path) in LIGHTNING, path
+        assert "tensorboard" not in roots or part_of(path) in TENSORBOARD, path
+
+
+def test_only_the_reconciler_and_the_sweeps_stop_logic_know_autograds_graph():
+    for path in files():
+        if "next_functions" in path.read_text(encoding="utf-8"):
+            assert part_of(path) == "reconcile", path
+
+
+def test_the_lab_knows_neither_hydra_nor_the_experiment():
+    for part in ("lab", "probes", "reconcile", "agreement", "sinks", "figures"):
+        for path in files():
+            if part_of(path) == part:
+                roots = {module.split(".")[0] for module in imports_of(path)}
+                assert not roots & {"hydra", "omegaconf"}, path
