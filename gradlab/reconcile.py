@@ -206,10 +206,10 @@ class _Blame:
                 if key is not None:
                     manual[key] = manual[key] + gradient if key in manual else gradient
         autograd: dict[Hashable, Tensor] = {}
-        for (target, number), gradient in zip(node.next_functions, self.watch.downstream[node], strict=False):
-            if target is not None and gradient is not None:
+        for (target, number), arrived in zip(node.next_functions, self.watch.downstream[node], strict=False):
+            if target is not None and arrived is not None:
                 key = id(target.variable) if _is_leaf(target) else (target, number)
-                autograd[key] = autograd[key] + gradient if key in autograd else gradient
+                autograd[key] = autograd[key] + arrived if key in autograd else arrived
         keys = dict.fromkeys([*manual, *autograd])
         return {k: (manual.get(k), autograd.get(k)) for k in keys if _same_shape(manual.get(k), autograd.get(k))}
 

@@ -153,7 +153,12 @@ def test_observing_changes_nothing(here, experiment):
 
 
 @pytest.mark.parametrize(
-    "more", [["optimizer=lbfgs"], ["model=convnet"], ["trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=0.1"]]
+    "more",
+    [
+        ["optimizer=lbfgs"],
+        ["model=convnet"],
+        ["trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=0.1"],
+    ],
 )
 def test_observing_changes_nothing_in_unusual_runs(here, more):
     arguments = ["trainer.max_steps=4", *more]

@@ -82,6 +82,9 @@ class Writes:
         entry.old = tuple(old.get(id(t)) for t in made)
         for target in targets:
             self._update_aliases(target, entry, is_seen)
+        for value in entry.outputs:
+            if value is not None:
+                value.version = None  # autograd raises the version counter after this returns: note it at the next use
         return result
 
     def _update_aliases(self, target: Tensor, entry: Entry, is_seen: bool) -> None:
@@ -223,4 +226,15 @@ def _storage(tensor: Tensor) -> int:
 
 def _covers_storage(tensor: Tensor) -> bool:
     full = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
-    return full and torch._prims_common.is_non_overlapping_and_dense(tensor)
+    return full and _is_dense(tensor)
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether every place in a run of memory belongs to exactly one entry, in whatever order of dimensions."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.size(), strict=True)):
+        if size != 1:
+            if stride != expected:
+                return False
+            expected *= size
+    return True

@@ -219,7 +219,9 @@ class Tape(TorchDispatchMode):
         with torch.no_grad():
             found = sweep(entries, seeds, self.rules, self.everything, terms)
         # What autograd treats as a leaf although the tape saw it made: `torch.zeros(3).requires_grad_()`.
-        leaves = [(v.tensor, g) for v, g in found.items() if v not in self.sources and _is_leaf(v.tensor)]
+        leaves: list[tuple[Tensor, Tensor | None]] = [
+            (v.tensor, g) for v, g in found.items() if v not in self.sources and _is_leaf(v.tensor)
+        ]
         return Gradients([(t, found.get(v)) for v, t in self.sources.items()] + leaves)
 
     def _output_value(self, output: Tensor) -> Value:

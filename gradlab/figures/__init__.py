@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["draw", "png"]
 
 
-def draw(
-    memory: MemorySink, *, loss_name: str = "loss", tolerance: float | None = None
-) -> "dict[str, Figure]":
+def draw(memory: MemorySink, *, loss_name: str = "loss", tolerance: float | None = None) -> "dict[str, Figure]":
     """Draw every figure that the records allow.
 
     Args:

@@ -67,9 +67,7 @@ def draw(axes: Axes, memory: MemorySink, tolerance: float | None = None, exact: 
         _draw_tolerance(axes, tolerance)
     style.mark_nonfinite(axes, curves.values())
     style.legend_below(axes, markerscale=3)
-    style.dress(
-        axes, "Agreement", CAPTION, style.STEP, "log₁₀ of the relative error\n(−7: seven digits agree)"
-    )
+    style.dress(axes, "Agreement", CAPTION, style.STEP, "log₁₀ of the relative error\n(−7: seven digits agree)")
 
 
 def _curves(memory: MemorySink) -> _Curves:

@@ -153,7 +153,7 @@ def _draw_slope(axes: Axes, x: int, slope: Slope, room: float) -> None:
     # Zero lies infinitely deep on this axis: its dot sits on the lower edge.
     ends = [max(slope.upstream, floor), max(below, floor)]
     color = style.INK if slope.gain is None else _GROWS if slope.gain >= 1 else _SHRINKS
-    dot = {"marker": "o", "color": color, "markersize": 8 if room > 0.5 else 4, "clip_on": False}
+    dot: dict[str, Any] = {"marker": "o", "color": color, "markersize": 8 if room > 0.5 else 4, "clip_on": False}
     if slope.downstream is not None:
         axes.plot([x - _HALF, x + _HALF], ends, color=color, linewidth=3 if room > 0.5 else 1.5)
         axes.plot(x + _HALF, ends[1], **dot)
@@ -173,9 +173,7 @@ def _draw_links(axes: Axes, slopes: list[Slope]) -> None:
     """Dotted lines: the downstream gradient of one term is the upstream gradient of another."""
     for x, slope in enumerate(slopes):
         height = slope.downstream or math.nan
-        following = [
-            y for y in range(x + 1, len(slopes)) if math.isclose(slopes[y].upstream, height, rel_tol=1e-5)
-        ]
+        following = [y for y in range(x + 1, len(slopes)) if math.isclose(slopes[y].upstream, height, rel_tol=1e-5)]
         if following:
             ends = [x + _HALF, following[0] - _HALF]
             axes.plot(ends, [height] * 2, ":", color=style.GREY, linewidth=1.5, zorder=1)
@@ -194,7 +192,7 @@ def _explain(axes: Axes) -> None:
     def key(label: str, **looks: Any) -> Line2D:
         return Line2D([], [], label=label, **looks)
 
-    dot = {"marker": "o", "linestyle": "", "color": style.INK}
+    dot: dict[str, Any] = {"marker": "o", "linestyle": "", "color": style.INK}
     handles = [key("upstream", markerfacecolor="white", **dot), key("downstream", **dot)]
     handles += [
         key("the gradient grows", color=_GROWS, linewidth=3),

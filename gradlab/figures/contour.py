@@ -100,9 +100,7 @@ def _view(x: np.ndarray, y: np.ndarray, points: np.ndarray) -> View:
     return View(np.maximum(low, middle - half), np.minimum(high, middle + half))
 
 
-def _draw_surface(
-    axes: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, view: View, *, logarithmic: bool
-) -> None:
+def _draw_surface(axes: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, view: View, *, logarithmic: bool) -> None:
     z = np.ma.masked_invalid(z)
     seen = z[np.ix_((view.low[1] <= y) & (y <= view.high[1]), (view.low[0] <= x) & (x <= view.high[0]))]
     # For logarithms, a loss that becomes negative is measured from the lowest value in sight.
@@ -127,9 +125,8 @@ def _draw_path(axes: Axes, steps: np.ndarray, path: np.ndarray, view: View) -> N
     outside = sum(not view.holds(point) for point in path)
     label = "a dot at each step" if every == 1 else f"a dot every {every} steps"
     label += f" ({outside} of {len(path)} points outside)" if outside else ""
-    axes.scatter(
-        *path[::every].T, s=22, color="white", edgecolor="black", linewidth=0.7, zorder=4, label=label
-    )
+    x, y = path[::every].T
+    axes.scatter(x, y, s=22, color="white", edgecolor="black", linewidth=0.7, zorder=4, label=label)
     filled = {"marker": "o", "markersize": 12, "markeredgecolor": "black"}
     hollow = {"marker": "o", "markersize": 18, "markerfacecolor": "none", "markeredgewidth": 3}
     _draw_end(axes, path[0], view, f"start, step {steps[0]}", **filled)
@@ -148,7 +145,7 @@ def _draw_end(axes: Axes, point: np.ndarray, view: View, label: str, **looks: An
 def _draw_minimizers(axes: Axes, minimizers: np.ndarray, view: View) -> None:
     shown = [point for point in minimizers if view.holds(point)]
     if shown:
-        star = {"marker": "*", "markersize": 16, "markerfacecolor": "white", "markeredgecolor": "black"}
+        star: dict[str, Any] = {"marker": "*", "markersize": 16, "markerfacecolor": "white", "markeredgecolor": "black"}
         axes.plot(*np.transpose(shown), linestyle="", label="known minimizer", zorder=5, **star)
 
 

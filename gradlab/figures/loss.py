@@ -61,9 +61,7 @@ def draw(axes: Axes, memory: MemorySink, *, log: bool | None = None) -> None:
     axes.set_yscale("log" if log else "linear")
     axes.margins(y=0.15)
     finite = np.flatnonzero(np.isfinite(values))
-    for index, offset in zip(
-        np.unique(finite[[0, -1]]) if len(finite) else (), [(5, 7), (9, -5)], strict=False
-    ):
+    for index, offset in zip(np.unique(finite[[0, -1]]) if len(finite) else (), [(5, 7), (9, -5)], strict=False):
         point = steps[index], values[index]
         axes.plot(*point, "o", color=style.BLUE)
         axes.annotate(style.number(float(point[1])), point, xytext=offset, textcoords="offset points")

@@ -189,7 +189,9 @@ def size(axes: Axes) -> tuple[float, float]:
         >>> bool(7 < width < 10 and 3 < height < 5)
         True
     """
-    share, (width, height) = axes.get_position(), axes.get_figure(root=True).get_size_inches()
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    share, (width, height) = axes.get_position(), figure.get_size_inches()
     return share.width * width, share.height * height
 
 

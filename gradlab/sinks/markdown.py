@@ -36,9 +36,7 @@ def breakdown_table(breakdown: Breakdown) -> str:
     small = [term for term in breakdown.terms if term.values]
     if small:
         parts.append("The numbers themselves, where a tensor is small enough to be read:")
-        parts.append(
-            _table(("operation", "gradient", "entries"), (row for term in small for row in _entries(term)))
-        )
+        parts.append(_table(("operation", "gradient", "entries"), (row for term in small for row in _entries(term))))
     return "\n\n".join(parts)
 
 

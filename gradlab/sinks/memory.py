@@ -35,9 +35,7 @@ class MemorySink:
 
     def __init__(self, limit: int | None = None) -> None:
         if limit is not None and limit < 2:
-            raise ValueError(
-                f"limit={limit}: a series keeps its first and its latest point, so at least 2 are needed"
-            )
+            raise ValueError(f"limit={limit}: a series keeps its first and its latest point, so at least 2 are needed")
         self._limit = limit
         self._series: dict[tuple[type, str], _Series] = {}
         self.hparams: Hparams | None = None
@@ -162,9 +160,7 @@ class MemorySink:
         if kind is Scalar or kind is Hparams:
             raise TypeError(f"{kind.__name__} records are not kept as objects: use .scalars() and .hparams")
         found = (
-            series.values
-            for (type_, tag), series in self._series.items()
-            if type_ is kind and tag.startswith(prefix)
+            series.values for (type_, tag), series in self._series.items() if type_ is kind and tag.startswith(prefix)
         )
         return [record for values in found for record in values]
 

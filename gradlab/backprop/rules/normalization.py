@@ -73,12 +73,11 @@ def layer_norm(g, y, x, normalized_shape, w, b, eps):
 )
 def group_norm(g, y, x, w, b, batch, channels, places, groups, eps):
     g, g_mean, g_r = g
-    grouped = (batch, groups, -1)
     mean, r = y[1].reshape(batch, groups, 1), y[2].reshape(batch, groups, 1)
     xhat = (x.reshape(batch, groups, channels * places // groups) - mean) * r
 
     def x_gradient():
-        g_hat = None if g is None else _times(g, _by_channel(w, x)).reshape(xhat.shape)
+        g_hat = None if g is None else _times(g, _by_channel_if_given(w, x)).reshape(xhat.shape)
         return _through_statistics(g_hat, xhat, r, [2], _reshape(g_mean, mean), _reshape(g_r, r)).reshape(
             x.shape
         )
@@ -94,9 +93,13 @@ def _reshape(g: Tensor | None, like: Tensor) -> Tensor | None:
     return None if g is None else g.reshape(like.shape)
 
 
-def _by_channel(v: Tensor | None, x: Tensor) -> Tensor | None:
+def _by_channel(v: Tensor, x: Tensor) -> Tensor:
     """A value for each channel, shaped so that it broadcasts against x."""
-    return None if v is None else v.reshape([1, -1] + [1] * (x.dim() - 2))
+    return v.reshape([1, -1] + [1] * (x.dim() - 2))
+
+
+def _by_channel_if_given(v: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if v is None else _by_channel(v, x)
 
 
 def _affine_gradients(g: Tensor | None, xhat: Tensor) -> tuple:
@@ -164,13 +167,13 @@ def _by_batch_statistics(g: tuple, y: tuple, x: Tensor, w: Tensor | None, moment
     running = g[-2:] if len(g) > 4 else (None, None)
 
     def x_gradient():
-        to_mean, to_r = _by_channel(g[1], x), _by_channel(g[2], x)
+        to_mean, to_r = _by_channel_if_given(g[1], x), _by_channel_if_given(g[2], x)
         if running[0] is not None:
             to_mean = _sum(to_mean, momentum * _by_channel(running[0], x))
         if running[1] is not None:
             to_r = _sum(to_r, -2 * momentum * n / (n - 1) / r**3 * _by_channel(running[1], x))
         dims = [0, *range(2, x.dim())]
-        return _through_statistics(_times(g[0], _by_channel(w, x)), xhat, r, dims, to_mean, to_r)
+        return _through_statistics(_times(g[0], _by_channel_if_given(w, x)), xhat, r, dims, to_mean, to_r)
 
     def kept(g):
         return None if g is None else (1 - momentum) * g
@@ -184,7 +187,7 @@ def _by_running_statistics(
     """Evaluation: y = w·(x − m)·r + b with m and v given, so that ∂y/∂m = −w·r and ∂y/∂v = −w·x̂·r²/2."""
     r = _by_channel((var + eps).rsqrt(), x)
     xhat = (x - _by_channel(mean, x)) * r
-    g_hat = _times(g[0], _by_channel(w, x))
+    g_hat = g[0] if w is None else g[0] * _by_channel(w, x)
     dims = [0, *range(2, x.dim())]
     return (
         lambda: g_hat * r,

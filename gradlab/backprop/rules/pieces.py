@@ -153,7 +153,7 @@ def as_strided_scatter(g, y, x, piece, size, stride, storage_offset=None):
 
 def _length(x: Tensor, size: Sequence[int], stride: Sequence[int], offset: int) -> int:
     """A length of memory that holds x and the places of a view."""
-    return max(_end(x.size(), x.stride(), x.storage_offset()), _end(size, stride, offset))
+    return max(_end(x.size(), x.stride(), int(x.storage_offset())), _end(size, stride, offset))
 
 
 def _end(size: Sequence[int], stride: Sequence[int], offset: int) -> int:

@@ -44,9 +44,8 @@ def zeros_for_none(gradients: Gradients, outputs: Outputs) -> list[Tensor]:
     An operation that happens to make a list of one tensor gets that tensor without a tuple around it.
     """
     if isinstance(outputs, Tensor):
-        gradients, outputs = (gradients,), (outputs,)  # type: ignore[assignment]
-    pairs = zip(gradients, outputs, strict=True)  # type: ignore[arg-type]
-    return [torch.zeros_like(y) if g is None else g for g, y in pairs]
+        return [torch.zeros_like(outputs) if gradients is None else gradients]  # type: ignore[list-item]
+    return [torch.zeros_like(y) if g is None else g for g, y in zip(gradients, outputs, strict=True)]
 
 
 def dims_of(x: Tensor, dim: Dim) -> list[int]:

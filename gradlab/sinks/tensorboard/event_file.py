@@ -19,9 +19,9 @@ from typing import Any
 from tensorboard.compat.proto import event_pb2
 
 try:
-    from google_crc32c import value as _crc32c  # pyright: ignore[reportMissingImports]
+    from google_crc32c import value as _crc32c
 except ImportError:
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import crc32c as _crc32c
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import crc32c as _crc32c  # type: ignore[no-redef]
 
 _numbers = itertools.count()
 

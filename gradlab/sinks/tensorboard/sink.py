@@ -58,9 +58,7 @@ class TensorBoardSink:
             OSError: the file cannot be written, as when the disk is full.
         """
         if self._file.closed:
-            raise ValueError(
-                f"the sink of {self._file.path} is closed: write before close(), or open a new sink"
-            )
+            raise ValueError(f"the sink of {self._file.path} is closed: write before close(), or open a new sink")
         steps: defaultdict[int, Summary] = defaultdict(Summary)
         for record in records:
             self._add(steps, record)

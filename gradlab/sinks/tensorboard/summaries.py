@@ -30,6 +30,7 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DataType
 from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams.metadata import NULL_TENSOR
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
 from gradlab.records import Array, Breakdown, Figure, Histogram, Hparams, Text
@@ -89,7 +90,7 @@ def figure(summary: Summary, record: Figure) -> None:
 
 
 def hparams(summary: Summary, record: Hparams, started: float) -> None:
-    """Add the three messages of the HParams tab.
+    """Add the three messages of the HParams tab; each stands in metadata, beside a tensor that says nothing.
 
     Args:
         summary: what they are added to.
@@ -117,7 +118,8 @@ def hparams(summary: Summary, record: Hparams, started: float) -> None:
         ("session_start_info", HParamsPluginData(session_start_info=start)),
         ("session_end_info", HParamsPluginData(session_end_info=end)),
     ):
-        summary.value.add(tag=f"_hparams_/{name}", metadata=_metadata("hparams", content.SerializeToString()))
+        metadata = _metadata("hparams", content.SerializeToString())
+        summary.value.add(tag=f"_hparams_/{name}", tensor=NULL_TENSOR, metadata=metadata)
 
 
 def _tensor_of(record: Array | Histogram | Text | Breakdown) -> tuple[str, TensorProto]:

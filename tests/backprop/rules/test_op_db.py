@@ -1,0 +1,65 @@
+"""Every rule against autograd, over the sample inputs by which PyTorch tests its own operations.
+
+`conforming.txt` names the operations that must agree: a name may be added to it, and none may quietly go.
+"""
+
+import pytest
+import torch
+from opinfo import CONFORMING, Comparison, operations, samples
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_the_list_is_sorted_and_has_no_name_twice():
+    assert sorted(set(CONFORMING)) == CONFORMING
+
+
+def test_the_list_is_long():
+    assert len(CONFORMING) >= 396
+
+
+@pytest.mark.parametrize("name", CONFORMING)
+def test_agrees_with_autograd(name):
+    assert name in operations(), f"this version of PyTorch has no OpInfo {name!r}"
+    compared = 0
+    for function, args, kwargs in samples(name):
+        comparison = Comparison(function, args, kwargs)
+        comparison.check()
+        compared += len(comparison.inputs)
+    assert compared > 0
+
+
+def test_hardsigmoid_is_more_precise_than_autograd():
+    """Autograd's 1/6 is a single-precision number, also in double precision."""
+    x = torch.linspace(-2.9, 2.9, 7, dtype=torch.float64, requires_grad=True)
+    comparison = Comparison(torch.nn.functional.hardsigmoid, (x,))
+    torch.testing.assert_close(comparison.manual[0], comparison.upstream[0] / 6, rtol=1e-15, atol=0)
+    comparison.check(rtol=1e-7)
+
+
+@pytest.mark.parametrize("place", [((2, 2), (1, 2), 0), ((2, 2), (2, 1), 1), ((3,), (4,), 0)])
+def test_as_strided_scatter_agrees_with_differences(place):
+    """Where autograd gives x the gradient of the places that were replaced, the differences decide.
+
+    The operation is linear, so that differences are exact but for rounding.
+    """
+    x = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    piece = torch.randn(place[0], dtype=torch.float64, requires_grad=True)
+
+    def scatter(x, piece):
+        return torch.as_strided_scatter(x, piece, *place)
+
+    comparison = Comparison(scatter, (x, piece))
+    for i, (variable, manual) in enumerate(zip((x, piece), comparison.manual, strict=True)):
+        for k in range(variable.numel()):
+            step = torch.zeros(variable.numel(), dtype=torch.float64)
+            step[k] = 1.0
+            ahead = [v + step.reshape(v.shape) if j == i else v for j, v in enumerate((x, piece))]
+            change = (scatter(*ahead) - scatter(x, piece)).detach()
+            torch.testing.assert_close(manual.reshape(-1)[k], (change * comparison.upstream[0]).sum())
