@@ -49,9 +49,8 @@ def standardized(values: Tensor, train: Tensor) -> Tensor:
         [[-1.0, 0.0], [1.0, 0.0]]
     """
     spread, mean = torch.std_mean(train, dim=0, correction=0)
-    # The mean of equal numbers is rounded, so their spread need not be exactly 0, but about 1e-16 of them.
-    constant = spread <= 1e-12 * train.abs().amax(dim=0)
-    return (values - mean) / spread.masked_fill(constant, 1.0)
+    # torch updates a running mean, so the spread of equal numbers is exactly 0, whatever they are.
+    return (values - mean) / spread.masked_fill(spread == 0, 1.0)
 
 
 class TableData(LightningDataModule):

@@ -15,8 +15,7 @@ from gradlab.data import Iris, NoBatches, NoData
 CONFIGS = Path(__file__).parents[2] / "configs"
 OPTIONS = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
 
-# Warnings are errors, so these tests also say that the loaders cause none. This one is Lightning's own: it
-# asks
+# Warnings are errors, so these tests also say that the loaders cause none. This one is Lightning's own: it asks
 # for a name that torch has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 
