@@ -55,18 +55,19 @@ def draw(axes: Axes, memory: MemorySink, tolerance: float | None = None, exact: 
         >>> _, (axes,) = style.canvas(4, 3)
         >>> draw(axes, memory, tolerance=1e-9)
         >>> axes.texts[0].get_text()
-        'equal to the last bit: 100% of all comparisons'
+        'equal to the last bit: 3 of 3 comparisons'
     """
     curves = _curves(memory)
     values = np.concatenate([values for _, values in curves.values()])
     limit = np.log10(tolerance) if tolerance else exact
-    axes.set_ylim(exact - 0.9, max([*values[np.isfinite(values)], exact + 2, limit]) + 1.5)
+    # Room is left below and above the dots for the two sentences.
+    axes.set_ylim(exact - 2, max([*values[np.isfinite(values)], exact + 2, limit]) + 2)
     _draw_dots(axes, curves)
-    _draw_exact(axes, exact, float(np.mean(values <= exact)))
+    _draw_exact(axes, exact, f"{np.sum(values <= exact):,} of {len(values):,}")
     if tolerance:
         _draw_tolerance(axes, tolerance)
     style.mark_nonfinite(axes, curves.values())
-    style.legend_below(axes, markerscale=3)
+    style.legend_below(axes, markerscale=2)
     style.dress(axes, "Agreement", CAPTION, style.STEP, "log₁₀ of the relative error\n(−7: seven digits agree)")
 
 
@@ -74,8 +75,10 @@ def _curves(memory: MemorySink) -> _Curves:
     """Steps and values of each parameter, the one with the largest error first."""
     curves = {tag: curve for tag, curve in memory.scalars(PREFIX).items() if tag.endswith(SUFFIX)}
 
-    def worst(tag: str) -> float:
-        return -np.max(np.nan_to_num(curves[tag][1], nan=np.inf))
+    def worst(tag: str) -> tuple[float, float]:
+        values = curves[tag][1]
+        finite = values[np.isfinite(values)]
+        return -np.max(np.nan_to_num(values, nan=np.inf)), -np.max(finite, initial=-np.inf)
 
     return {tag[len(PREFIX) : -len(SUFFIX)]: curves[tag] for tag in sorted(curves, key=worst)}
 
@@ -85,29 +88,24 @@ def _draw_dots(axes: Axes, curves: _Curves) -> None:
     looks = [(color, 4, 3) for color, _ in style.line_styles(MOST_NAMES)]
     looks += [(style.GREY, 3, 2)] * others
     labels = style.shorten_all(list(curves))[:MOST_NAMES]
-    labels += [f"{others} more, with smaller errors", *[""] * others][: max(others, 0)]
+    labels += [f"{others} more, none worse than these", *[""] * others][: max(others, 0)]
     for curve, (color, size, zorder), label in zip(curves.values(), looks, labels, strict=False):
         axes.plot(*curve, ".", color=color, markersize=size, label=label or None, zorder=zorder)
 
 
-def _draw_exact(axes: Axes, exact: float, share: float) -> None:
-    axes.axhspan(exact - 0.9, exact + 0.5, color=style.GREEN, alpha=0.12, linewidth=0)
-    _write(axes, f"equal to the last bit: {share:.0%} of all comparisons", exact + 0.65, style.GREEN)
+def _draw_exact(axes: Axes, exact: float, share: str) -> None:
+    bottom = axes.get_ylim()[0]
+    axes.axhspan(bottom, exact + 0.5, color=style.GREEN, alpha=0.12, linewidth=0)
+    _write(axes, f"equal to the last bit: {share} comparisons", bottom + 0.25, style.GREEN, va="bottom")
 
 
 def _draw_tolerance(axes: Axes, tolerance: float) -> None:
-    height = np.log10(tolerance)
+    height, top = np.log10(tolerance), axes.get_ylim()[1]
     axes.axhline(height, color=style.VERMILLION, linestyle="--", linewidth=1.5)
-    axes.axhspan(height, axes.get_ylim()[1], color=style.VERMILLION, alpha=0.08, linewidth=0)
-    _write(
-        axes,
-        f"tolerance {style.number(tolerance)}: above it the two disagree",
-        height + 0.2,
-        style.VERMILLION,
-    )
+    axes.axhspan(height, top, color=style.VERMILLION, alpha=0.08, linewidth=0)
+    text = f"tolerance {style.number(tolerance)} (dashed): above it the two disagree"
+    _write(axes, text, top - 0.25, style.VERMILLION, va="top")
 
 
-def _write(axes: Axes, text: str, height: float, color: str) -> None:
-    behind = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1}
-    across = axes.get_yaxis_transform()
-    axes.text(0.01, height, text, transform=across, color=color, va="bottom", bbox=behind, zorder=5)
+def _write(axes: Axes, text: str, height: float, color: str, va: str) -> None:
+    axes.text(0.01, height, text, transform=axes.get_yaxis_transform(), color=color, va=va, zorder=5)

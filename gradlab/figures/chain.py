@@ -152,7 +152,7 @@ def _draw_slope(axes: Axes, x: int, slope: Slope, room: float) -> None:
         return
     # Zero lies infinitely deep on this axis: its dot sits on the lower edge.
     ends = [max(slope.upstream, floor), max(below, floor)]
-    color = style.INK if slope.gain is None else _GROWS if slope.gain >= 1 else _SHRINKS
+    color = style.INK if slope.gain is None else _color(slope.gain)
     dot: dict[str, Any] = {"marker": "o", "color": color, "markersize": 8 if room > 0.5 else 4, "clip_on": False}
     if slope.downstream is not None:
         axes.plot([x - _HALF, x + _HALF], ends, color=color, linewidth=3 if room > 0.5 else 1.5)
@@ -161,6 +161,12 @@ def _draw_slope(axes: Axes, x: int, slope: Slope, room: float) -> None:
     if room > INCHES_A_GAIN:
         at = (x, max(ends))
         axes.annotate(_gain(slope), at, xytext=(0, 9), textcoords="offset points", ha="center", color=color)
+
+
+def _color(gain: float) -> str:
+    if math.isclose(gain, 1, rel_tol=1e-3):
+        return style.INK
+    return _GROWS if gain > 1 else _SHRINKS
 
 
 def _gain(slope: Slope) -> str:
@@ -195,8 +201,8 @@ def _explain(axes: Axes) -> None:
     dot: dict[str, Any] = {"marker": "o", "linestyle": "", "color": style.INK}
     handles = [key("upstream", markerfacecolor="white", **dot), key("downstream", **dot)]
     handles += [
-        key("the gradient grows", color=_GROWS, linewidth=3),
-        key("it shrinks", color=_SHRINKS, linewidth=3),
+        key("grows", color=_GROWS, linewidth=3),
+        key("shrinks", color=_SHRINKS, linewidth=3),
     ]
     handles += [line for line in axes.lines if line.get_label() == BROKEN][:1]
-    axes.legend(handles=handles, loc="upper right", ncols=5, columnspacing=1.2, handletextpad=0.4)
+    axes.legend(handles=handles, loc="upper right", ncols=5, columnspacing=1, handletextpad=0.4, handlelength=1.4)

@@ -66,7 +66,7 @@ def draw(axes: Axes, memory: MemorySink, name: str = "loss") -> None:
     Args:
         axes: where to draw.
         memory: holds ``surface/x`` [m], ``surface/y`` [n], ``surface/z`` [n, m], ``surface/minimizers`` [k, 2],
-            and a ``path/point`` [2] for each step.
+            and a ``path/point`` [2] for each step, the last of them after the last update.
         name: of the loss, for the title.
     """
     x, y, z, minimizers = (memory.arrays(tag)[1][0] for tag in SURFACE)
@@ -85,15 +85,18 @@ def draw(axes: Axes, memory: MemorySink, name: str = "loss") -> None:
     if 0.5 <= width / height <= 2:
         axes.set_aspect("equal")
         caption += TRUE_ANGLES
-    style.legend_below(axes)
+    if axes.get_legend_handles_labels()[0]:
+        style.legend_below(axes)
     style.dress(axes, _title(name, steps, path, minimizers), caption, "θ[0]", "θ[1]")
 
 
 def _view(x: np.ndarray, y: np.ndarray, points: np.ndarray) -> View:
     """The part of the grid in which the points lie, with a margin, and at least a third of the grid."""
     low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
+    if not len(points):
+        return View(low, high)
     inside = np.clip(points, low, high)
-    near, far = inside.min(axis=0, initial=np.inf), inside.max(axis=0, initial=-np.inf)
+    near, far = inside.min(axis=0), inside.max(axis=0)
     # The same for both directions where the grid allows it, since only then are right angles seen as such.
     half = max(*(far - near) * 0.65, *(high - low) / 6)
     middle = (near + far) / 2
@@ -103,9 +106,14 @@ def _view(x: np.ndarray, y: np.ndarray, points: np.ndarray) -> View:
 def _draw_surface(axes: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, view: View, *, logarithmic: bool) -> None:
     z = np.ma.masked_invalid(z)
     seen = z[np.ix_((view.low[1] <= y) & (y <= view.high[1]), (view.low[0] <= x) & (x <= view.high[0]))]
+    if not seen.count():
+        return
+    lowest = float(seen.min())
     # For logarithms, a loss that becomes negative is measured from the lowest value in sight.
-    floor = min(0.0, float(seen.min())) if logarithmic else 0.0
-    low, high = float(seen.min()) - floor, float(seen.max()) - floor
+    floor = min(0.0, lowest) if logarithmic else 0.0
+    low, high = lowest - floor, float(seen.max()) - floor
+    if low == high:  # a plain: one colour, and a scale that begins at its height
+        high, logarithmic = low + max(1.0, abs(low)), False
     if logarithmic:
         low = max(low, 1e-4 * high)
     levels = np.geomspace(low, high, LEVELS) if logarithmic else np.linspace(low, high, LEVELS)
@@ -115,7 +123,8 @@ def _draw_surface(axes: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, view:
     axes.contour(x, y, height, levels, colors="white", linewidths=0.4, alpha=0.5)
     label = "loss" if floor == 0 else f"loss above {style.number(floor)}, the lowest shown"
     ticks = LogLocator(numticks=8) if logarithmic else MaxNLocator(8)
-    axes.figure.colorbar(filled, ax=axes, label=label, pad=0.02, ticks=ticks)
+    beside = axes.inset_axes((1.03, 0, 0.04, 1))
+    axes.figure.colorbar(filled, cax=beside, label=label, ticks=ticks)
 
 
 def _draw_path(axes: Axes, steps: np.ndarray, path: np.ndarray, view: View) -> None:
@@ -123,7 +132,8 @@ def _draw_path(axes: Axes, steps: np.ndarray, path: np.ndarray, view: View) -> N
     axes.plot(*path.T, color="white", linewidth=2, path_effects=outline, zorder=3)
     every = -(-len(path) // MOST_DOTS)
     outside = sum(not view.holds(point) for point in path)
-    label = "a dot at each step" if every == 1 else f"a dot every {every} steps"
+    gap = int(steps[every] - steps[0]) if len(steps) > every else 1
+    label = "a dot at each step" if gap == 1 else f"a dot at every {_ordinal(gap)} step"
     label += f" ({outside} of {len(path)} points outside)" if outside else ""
     x, y = path[::every].T
     axes.scatter(x, y, s=22, color="white", edgecolor="black", linewidth=0.7, zorder=4, label=label)
@@ -149,8 +159,14 @@ def _draw_minimizers(axes: Axes, minimizers: np.ndarray, view: View) -> None:
         axes.plot(*np.transpose(shown), linestyle="", label="known minimizer", zorder=5, **star)
 
 
+def _ordinal(count: int) -> str:
+    ending = "th" if count // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
+    return f"{count}{ending}"
+
+
 def _title(name: str, steps: np.ndarray, path: np.ndarray, minimizers: np.ndarray) -> str:
-    text = f"{name}: {steps[-1] - steps[0]} steps"
+    count = steps[-1] - steps[0]
+    text = f"{name}: {count} {'step' if count == 1 else 'steps'}"
     broken = ~np.isfinite(path).all(axis=1)
     if broken.any():
         return f"{text}, NaN or infinite from step {steps[broken][0]} on"

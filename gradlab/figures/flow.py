@@ -93,7 +93,17 @@ def _table(memory: MemorySink) -> tuple[list[str], np.ndarray, np.ndarray]:
         columns = np.searchsorted(edges, own_steps, side="right") - 1
         with np.errstate(invalid="ignore"):  # the maximum with a NaN is NaN, as it should be
             np.maximum.at(row, columns, values)
+        _bridge(row, edges, own_steps, values)
     return [tag[len(PREFIX) : -len(SUFFIX)] for tag in curves], edges, rms
+
+
+def _bridge(row: np.ndarray, edges: np.ndarray, steps: np.ndarray, values: np.ndarray) -> None:
+    """Let a value last until the next one is due: parameters may be recorded at different steps."""
+    latest = np.searchsorted(steps, edges[:-1], side="right") - 1
+    age = edges[:-1] - steps[latest]
+    due = 2 * np.median(np.diff(steps)) if len(steps) > 1 else 0
+    empty = (row == _NOTHING) & (age >= 0) & (age < due)
+    row[empty] = values[latest[empty]]
 
 
 def _edges(steps: np.ndarray) -> np.ndarray:

@@ -6,10 +6,9 @@ changed.
 """
 
 import io
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import cycle, islice, product
+from itertools import cycle, islice, product, takewhile
 
 import numpy as np
 from matplotlib import style
@@ -130,7 +129,7 @@ def legend_below(axes: Axes, handles: Sequence[Artist] | None = None, markerscal
         bbox_to_anchor=(0, 0),
         bbox_transform=_shifted(axes, points=-48),
         borderaxespad=0,
-        ncols=max(1, min(4, int(size(axes)[0] / (0.09 * longest + 0.6)))),
+        ncols=max(1, min(4, int(size(axes)[0] / (0.08 * longest + 0.5)))),
         markerscale=markerscale,
         handlelength=1.4,
         columnspacing=1.2,
@@ -174,9 +173,10 @@ def shorten_all(names: Sequence[str], length: int = 34) -> list[str]:
         >>> shorten_all(["encoder.layers.0.weight", "encoder.layers.11.weight"])
         ['…0.weight', '…11.weight']
     """
-    shared = os.path.commonprefix([name.split(".")[:-1] for name in names]) if len(set(names)) > 1 else []
-    prefix = "".join(f"{part}." for part in shared)
-    if len(prefix) > 6:
+    paths = [name.split(".")[:-1] for name in names]
+    shared = takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
+    prefix = "".join(f"{parts[0]}." for parts in shared)
+    if len(prefix) > 6 and len(set(names)) > 1:
         names = ["…" + name[len(prefix) :] for name in names]
     return [shorten(name, length) for name in names]
 
@@ -227,7 +227,7 @@ def mark_nonfinite(axes: Axes, curves: Iterable[tuple[np.ndarray, np.ndarray]]) 
         label = f"NaN or infinite, first at step {broken[0]}"
         top = np.full(len(broken), 0.97)
         along = axes.get_xaxis_transform()
-        axes.plot(broken, top, "x", transform=along, color=VERMILLION, label=label, markersize=7, zorder=6)
+        axes.plot(broken, top, "x", transform=along, color=VERMILLION, label=label, markersize=5, zorder=6)
     return len(broken) > 0
 
 
@@ -244,5 +244,6 @@ def png(figure: Figure, dpi: int = 120) -> bytes:
     """
     file = io.BytesIO()
     with look():
-        figure.savefig(file, format="png", dpi=dpi)
+        # The layout engine may leave the title of axes with equal scales partly outside: tight keeps all of it.
+        figure.savefig(file, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.15)
     return file.getvalue()
