@@ -7,7 +7,8 @@ A write gives the tensor object a new value; what was recorded before keeps the 
    *base*, receives ``as_strided_scatter(base, new value)``; every other alias is marked stale and, when it is next
    used, revived as ``as_strided(base)``. Two rules thus serve every kind of view.
 3. *Writes that autograd does not see* (under ``no_grad``, through ``.data`` or ``detach()``) change contents and
-   leave gradients alone: the gradient passes to the value before the write, unchanged. Under ``no_grad`` the same
+   leave gradients alone: the gradient passes to the value before the write, unchanged. A write through a
+   ``detach()`` is unseen by the original's graph and may be seen by its own. Under ``no_grad`` the same
    write is a real one inside a custom Function's forward; the sweep decides, so an entry keeps both ways.
 
 The bookkeeping is brought up to date only when something is written: a forward pass without writes pays nothing.
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from gradlab.backprop.ops import facts
 from gradlab.backprop.rules.table import Op
-from gradlab.backprop.values import Entry, Value
+from gradlab.backprop.values import Entry, Value, root, version_of
 
 if TYPE_CHECKING:
     from gradlab.backprop.tape import Tape
@@ -34,6 +35,11 @@ aten = torch.ops.aten
 LOST_VIEW = (
     "it shares memory with a tensor that was written during the recording, "
     "and no tensor that the tape has seen covers that memory"
+)
+
+LOST_TWINS = (
+    "it shares memory with another tensor that entered the tape from outside, and was written during the recording: "
+    "make the views inside the `with Tape()` block"
 )
 
 
@@ -66,11 +72,15 @@ class Writes:
 
     def run(self, op: Op, args: tuple, kwargs: dict, written: Iterable[tuple[int, str]]) -> Any:
         """Runs ``op`` and records what it did, without writing, as an entry."""
+        if torch.Tag.inplace_view in op.tags:
+            return self._reshape_in_place(op, args, kwargs)
         tape = self.tape
         targets = list(_tensors(args[i] if i < len(args) else kwargs.get(name) for i, name in written))
         outs = {a.name for a in op._schema.arguments if a.is_out}
         entry = tape.entry(facts(op).functional, args, {k: v for k, v in kwargs.items() if k not in outs})
         old = {id(t): tape.value_of(t) for t in targets}
+        for target in targets:
+            old[id(target)].root_node = root(target).grad_fn
         is_seen = tape.everything or not entry.grad_mode or any(entry.is_open) or _tracked(targets)
         self._catch_up()
         for target in targets:
@@ -87,6 +97,17 @@ class Writes:
                 value.version = None  # autograd raises the version counter after this returns: note it at the next use
         return result
 
+    def _reshape_in_place(self, op: Op, args: tuple, kwargs: dict) -> Any:
+        """``transpose_`` and its like change the object's shape and no content: old values keep the old shape."""
+        entry = self.tape.entry(facts(op).functional, args, kwargs)
+        unchanged = args[0].detach()
+        for _, value in self.tape.history:
+            if value.tensor is args[0]:
+                value.tensor, value.version = unchanged, None  # PyTorch counts a change, but the content has none
+        result = op(*args, **kwargs)
+        self.tape.append(entry, [args[0]])
+        return result
+
     def _update_aliases(self, target: Tensor, entry: Entry, is_seen: bool) -> None:
         key = _storage(target)
         others = [t for t in self._storages.get(key, {}).values() if t is not target]
@@ -95,6 +116,13 @@ class Writes:
                 self._pass_by(other, entry)
             return
         self._written.add(key)
+        for other in others:
+            if self._are_strangers(other, target, entry):
+                if other.requires_grad:
+                    self._pass_by(other, entry)
+                else:
+                    self.tape.set_current(other, Value(other))
+        others = [t for t in others if not self._are_strangers(t, target, entry)]
         if not others and not target._is_view():
             return
         base = self._base(target, others)
@@ -108,18 +136,28 @@ class Writes:
             if other is not base:
                 self._mark_stale(other, base)
 
+    def _are_strangers(self, other: Tensor, target: Tensor, write: Entry) -> bool:
+        """Whether autograd keeps two objects in one storage apart: one is a ``detach()`` or ``.data`` of the other."""
+        return write.grad_mode and not self.tape.everything and root(other) is not root(target)
+
     def _scatter(self, base: Tensor, target: Tensor, write: Entry) -> None:
         """The base's new value: its old one with the written part replaced."""
         place = (target.size(), target.stride(), target.storage_offset())
         entry = self.tape.entry(aten.as_strided_scatter.default, (base, target, *place), {})
         entry.is_open = [entry.is_open[0], entry.inputs[1].is_differentiable]
         entry.old = (entry.inputs[0],)
+        entry.inputs[0].root_node = root(base).grad_fn
         self._take_place_of(write, entry)
         self.tape.append(entry, [base])
+        for before in write.old:
+            if before in self.tape.sources and entry.inputs[0] in self.tape.sources:
+                before.lost = LOST_TWINS
 
     def _mark_stale(self, other: Tensor, base: Tensor) -> None:
         before = self.tape.peek(other)
         assert before is not None
+        if before.stale is None:
+            before.root_node = root(other).grad_fn
         value = Value(other)
         value.stale = Stale(base, before.stale.old if before.stale is not None else before)
         self.tape.set_current(other, value)
@@ -170,7 +208,8 @@ class Writes:
             if value is None or value.stale is None:
                 continue
             maker = self.tape.value_of(value.stale.base).entry
-            if not is_seen or maker is None or maker.grad_mode != write.grad_mode:
+            is_other_kind = maker is None or maker.grad_mode != write.grad_mode
+            if not is_seen or is_other_kind or self._are_strangers(other, target, write):
                 self.revive(other, value)
 
     def _copy_what_is_read(self, targets: list[Tensor], entry: Entry) -> None:
@@ -179,7 +218,7 @@ class Writes:
             for value in self._exposed.pop(key, ()):
                 if value in self._read:
                     value.tensor = value.tensor.clone()
-                    value.version = value.tensor._version
+                    value.version = version_of(value.tensor)
 
     def _catch_up(self) -> None:
         tape = self.tape

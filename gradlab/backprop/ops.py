@@ -53,6 +53,16 @@ def undeclared_writes(op: Op, args: tuple) -> tuple[tuple[int, str], ...]:
     return ()
 
 
+# These look at an argument's shape and never at its content: no gradient passes.
+SHAPE_ONLY = frozenset(
+    getattr(getattr(aten, name), overload)
+    for name in (
+        *("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like"),
+        *("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"),
+    )
+    for overload in getattr(aten, name).overloads()
+)
+
 UNDECLARED_WRITERS = frozenset({aten.native_batch_norm.default})
 
 

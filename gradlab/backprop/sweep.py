@@ -21,14 +21,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
 from gradlab.backprop.errors import MissingRuleError, TapeError
-from gradlab.backprop.ops import facts
+from gradlab.backprop.ops import SHAPE_ONLY, facts
 from gradlab.backprop.rules.shapes import sum_to
 from gradlab.backprop.rules.table import Op, Rule
 from gradlab.backprop.values import Entry, Value
+
+DETACH = torch.ops.aten.detach.default
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ def sweep(
             _accumulate(gradients, value, gradient)
         if terms is not None:
             terms.append(Term(entry, rule, upstream, downstream))
+    stops.leave_function()
     for value in gradients:
         if value.lost:
             raise TapeError(f"the gradient of a tensor of shape {tuple(value.tensor.shape)} is lost: {value.lost}")
@@ -106,19 +110,49 @@ class _Stops:
         self._entries = entries
         self._everything = everything
         self._inside_from = len(entries)  # the entries of open Functions begin here
+        self._function = ""  # the outermost open Function
+        self._is_connected = False  # whether a gradient passed from its result to anything outside it
+        self._ends_in = ""  # what took the gradient up inside it, and entered the tape there
 
     def open_inputs(self, entry: Entry, upstream: tuple[Tensor | None, ...]) -> list[Value] | None:
         """The inputs that get a gradient; None where the gradient passes by a write that autograd did not see."""
+        if entry.index < self._inside_from:
+            self.leave_function()
         wanted = [v for v, is_open in zip(entry.inputs, entry.is_open, strict=True) if is_open]
+        if entry.op in SHAPE_ONLY or (entry.op is DETACH and entry.grad_mode and entry.index < self._inside_from):
+            wanted = []
         if self._everything or (entry.grad_mode and wanted and entry.index < self._inside_from):
             return wanted
         if entry.index < self._inside_from and not self._enters_function(entry, upstream):
-            return None if any(entry.old) and not entry.grad_mode else wanted if entry.grad_mode else []
-        return [
-            v
-            for v, is_open in zip(entry.inputs, entry.is_open, strict=True)
-            if is_open or (v.entry is not None and v.entry.index >= self._inside_from and v.is_differentiable)
-        ]
+            if entry.grad_mode:
+                return wanted
+            self._refuse_function_on_views(entry, upstream)
+            return None if any(entry.old) else []
+        return [] if entry.op in SHAPE_ONLY else self._open_inside(entry)
+
+    def _open_inside(self, entry: Entry) -> list[Value]:
+        wanted = []
+        for value, is_open in zip(entry.inputs, entry.is_open, strict=True):
+            is_made_inside = value.entry is not None and value.entry.index >= self._inside_from
+            if is_open or (is_made_inside and value.is_differentiable):
+                wanted.append(value)
+                self._is_connected = self._is_connected or not is_made_inside
+            elif value.entry is None and value.since >= self._inside_from and value.is_differentiable:
+                self._ends_in = f"a tensor of shape {tuple(value.tensor.shape)}"
+        return wanted
+
+    def leave_function(self) -> None:
+        """Called when the sweep has passed the beginning of a Function's forward: did the gradient get through?
+
+        Raises:
+            TapeError: where it ended in a tensor that came from nowhere, such as the result of NumPy.
+        """
+        if self._ends_in and not self._is_connected:
+            raise TapeError(
+                f"the gradient is lost in the forward of the custom Function of {self._function}: it ends in "
+                f"{self._ends_in} that no recorded operation made. Compute it with PyTorch, not with NumPy"
+            )
+        self._function, self._is_connected, self._ends_in = "", False, ""
 
     def _enters_function(self, entry: Entry, upstream: tuple[Tensor | None, ...]) -> bool:
         """Whether this entry made the result of a custom Function; its forward is open from now on."""
@@ -132,8 +166,23 @@ class _Stops:
             if before is not None and before.grad_fn is node:
                 continue  # written under no_grad after the Function had made it
             self._inside_from = min(self._inside_from, self._first_of(entry, node._sequence_nr()))
+            self._function = type(node).__name__
             return True
         return False
+
+    @staticmethod
+    def _refuse_function_on_views(entry: Entry, upstream: tuple[Tensor | None, ...]) -> None:
+        """A write under ``no_grad`` leaves autograd's node alone; if that changed, a Function has written in place."""
+        if not entry.old:
+            return
+        for value, old, gradient in zip(entry.outputs, entry.old, upstream, strict=True):
+            if value is None or old is None or gradient is None or value.root_node is None:
+                continue
+            if value.root_node is not old.root_node:
+                raise TapeError(
+                    f"a tensor of shape {tuple(value.tensor.shape)} was written by a custom Function in place "
+                    f"(ctx.mark_dirty) while views shared its memory (module: {entry.scope.label})"
+                )
 
     def _first_of(self, entry: Entry, number: int) -> int:
         index = entry.index
@@ -184,8 +233,9 @@ def _downstream(
 
 
 def _refuse_changed(entry: Entry, rule: Rule) -> None:
-    for value in entry.values_at(rule.reads):
-        if value.version is not None and value.tensor._version != value.version:
+    read = [*entry.values_at(rule.reads), *(entry.outputs if rule.reads_output else ())]
+    for value in read:
+        if value is not None and value.version is not None and value.tensor._version != value.version:
             raise TapeError(
                 f"a tensor of shape {tuple(value.tensor.shape)}, read by {rule.name} in module {entry.scope.label}, "
                 "was changed after it was recorded: sweep before the optimizer's step or any other update"

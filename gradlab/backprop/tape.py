@@ -27,7 +27,7 @@ from gradlab.backprop.ops import UNDECLARED_WRITERS, facts, undeclared_writes
 from gradlab.backprop.rules import RULES, Rule
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.sweep import Term, sweep
-from gradlab.backprop.values import Entry, Value
+from gradlab.backprop.values import Entry, Value, root, version_of
 
 aten = torch.ops.aten
 
@@ -82,6 +82,9 @@ class Tape(TorchDispatchMode):
         super().__exit__(*exception)
         self._modules.close()
         self._is_open = False
+        for _, value in self.history:
+            if value.version is None:
+                value.version = version_of(value.tensor)
 
     def __torch_dispatch__(self, func: Op, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -89,7 +92,7 @@ class Tape(TorchDispatchMode):
             return self._writes.run(func, args, kwargs, facts(func).written)
         if func in UNDECLARED_WRITERS and (written := undeclared_writes(func, args)):
             return self._writes.run(func, args, kwargs, written)
-        if func is aten.detach.default and (self.everything or torch.is_grad_enabled()):
+        if func is aten.detach.default and self.everything:
             return self._constant(func(*args, **kwargs))
         entry = self.entry(func, args, kwargs)
         result = func(*args, **kwargs)
@@ -127,7 +130,7 @@ class Tape(TorchDispatchMode):
         elif value.stale is not None:
             value = self._writes.revive(tensor, value)
         if value.version is None:
-            value.version = tensor._version
+            value.version = version_of(tensor)
         return value
 
     def peek(self, tensor: Tensor) -> Value | None:
@@ -143,13 +146,19 @@ class Tape(TorchDispatchMode):
         if isinstance(argument, Tensor):
             value = self.value_of(argument)
             inputs.append(value)
-            is_open.append(value.is_differentiable if self.everything else argument.requires_grad)
+            is_open.append(self._passes(argument, value))
             if argument.requires_grad and value.entry is not None and not value.entry.grad_mode:
-                value.grad_fn = argument.grad_fn
+                value.grad_fn, value.root_node = argument.grad_fn, root(argument).grad_fn
             return value
         if isinstance(argument, (list, tuple)):
             return [self._bind(a, inputs, is_open) for a in argument]
         return argument
+
+    def _passes(self, argument: Tensor, value: Value) -> bool:
+        """Whether a gradient passes to this argument."""
+        if self.everything:
+            return value.is_differentiable
+        return argument.requires_grad or _is_written_out_view(value)
 
     def _produce(self, output: Any, entry: Entry) -> Value | None:
         if not isinstance(output, Tensor):
@@ -164,6 +173,7 @@ class Tape(TorchDispatchMode):
 
     def _add_source(self, tensor: Tensor) -> Value:
         value = Value(tensor)
+        value.since = len(self.entries)
         value.lost = self._why_lost(tensor)
         self.sources[value] = tensor
         self.set_current(tensor, value)
@@ -232,7 +242,7 @@ class Tape(TorchDispatchMode):
             )
         value = self.value_of(output)
         if output.requires_grad and value.entry is not None and not value.entry.grad_mode:
-            value.grad_fn = output.grad_fn
+            value.grad_fn, value.root_node = output.grad_fn, root(output).grad_fn
         return value
 
     def _give_up_entries(self) -> list[Entry]:
@@ -246,6 +256,18 @@ class Tape(TorchDispatchMode):
 
 def _as_tuple(result: Any) -> tuple:
     return tuple(result) if isinstance(result, (list, tuple)) else (result,)
+
+
+def _is_written_out_view(value: Value) -> bool:
+    """Whether PyTorch made this copy by itself, below autograd, of a view that is only *marked* conjugate or negative.
+
+    Autograd connects the operation with the view; the tape sees the copy, which does not require a gradient.
+    """
+    entry = value.entry
+    if entry is None or entry.op is not aten.clone.default or not entry.is_open[0]:
+        return False
+    view = entry.inputs[0].tensor
+    return view.is_conj() or view.is_neg()
 
 
 def _is_leaf(tensor: Tensor) -> bool:

@@ -21,10 +21,12 @@ class Value:
         version: the tensor's version counter when the content was recorded; None until it is known.
         stale: set where the tensor object's storage was written through another view, see `mutation`.
         grad_fn: autograd's node, noted where the value may be the result of a custom Function.
+        root_node: autograd's node of the tensor it is a view of, noted beside a write under ``no_grad``.
+        since: for a value from outside, how many operations the tape held when it entered.
         lost: why its gradient cannot be followed any further; empty where it can.
     """
 
-    __slots__ = ("entry", "grad_fn", "lost", "stale", "tensor", "version")
+    __slots__ = ("entry", "grad_fn", "lost", "root_node", "since", "stale", "tensor", "version")
 
     def __init__(self, tensor: Tensor, entry: Entry | None = None) -> None:
         self.tensor = tensor
@@ -32,11 +34,23 @@ class Value:
         self.version: int | None = None
         self.stale: Any = None
         self.grad_fn: Any = None
+        self.root_node: Any = None
+        self.since = 0
         self.lost = ""
 
     @property
     def is_differentiable(self) -> bool:
         return self.tensor.is_floating_point() or self.tensor.is_complex()
+
+
+def root(tensor: Tensor) -> Tensor:
+    """The tensor of which autograd takes this one for a view, or itself."""
+    return tensor if tensor._base is None else tensor._base
+
+
+def version_of(tensor: Tensor) -> int | None:
+    """How often autograd has seen a tensor's content change; a tensor made in inference mode does not count it."""
+    return None if tensor.is_inference() else tensor._version
 
 
 class Entry:

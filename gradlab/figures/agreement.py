@@ -88,7 +88,7 @@ def _draw_dots(axes: Axes, curves: _Curves) -> None:
     looks = [(color, 4, 3) for color, _ in style.line_styles(MOST_NAMES)]
     looks += [(style.GREY, 3, 2)] * others
     labels = style.shorten_all(list(curves))[:MOST_NAMES]
-    labels += [f"{others} more, none worse than these", *[""] * others][: max(others, 0)]
+    labels += [f"{others} more, with smaller errors", *[""] * others][: max(others, 0)]
     for curve, (color, size, zorder), label in zip(curves.values(), looks, labels, strict=False):
         axes.plot(*curve, ".", color=color, markersize=size, label=label or None, zorder=zorder)
 

@@ -189,7 +189,7 @@ def _name(axes: Axes, labels: list[str], room: float) -> None:
     longest = max(len(line) for label in labels for line in label.split("\n"))
     turned = 0.11 * longest > room
     every = math.ceil(INCHES_A_NAME / room)
-    looks = {"rotation": 30, "ha": "right"} if turned else {"ha": "center"}
+    looks: dict[str, Any] = {"rotation": 30, "ha": "right"} if turned else {"ha": "center"}
     axes.set_xticks(range(0, len(labels), every), labels[::every], **looks)
     axes.grid(False, axis="x")
 

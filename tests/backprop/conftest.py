@@ -23,7 +23,12 @@ def agree():
                 assert ours.shape == theirs.shape
                 assert ours.dtype == theirs.dtype
                 torch.testing.assert_close(
-                    ours, theirs, rtol=tolerance, atol=tolerance, equal_nan=True, msg=lambda m, p=place: f"leaf {p}: {m}"
+                    ours,
+                    theirs,
+                    rtol=tolerance,
+                    atol=tolerance,
+                    equal_nan=True,
+                    msg=lambda m, p=place: f"leaf {p}: {m}",
                 )
         return found
 

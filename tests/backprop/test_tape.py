@@ -74,7 +74,7 @@ def test_named_gives_what_grad_would_be():
 def test_several_outputs_with_their_upstream_gradients(leaf):
     x = leaf(3, 2)
     with Tape() as tape:
-        first, second, third = x.sin(), x.exp().sum(), x * 7
+        first, second = x.sin(), x.exp().sum()
     upstream = [leaf(3, 2).detach(), None]
     expected = torch.autograd.grad([first, second], x, [upstream[0], torch.tensor(1.0).double()])[0]
     torch.testing.assert_close(tape.backward([first, second], upstream)[x], expected)
@@ -156,7 +156,7 @@ def test_type_promotion(leaf, dtypes):
     a, b = leaf(3, dtype=dtypes[0]), leaf(3, dtype=dtypes[1])
     with Tape() as tape:
         product = a * b + a
-        loss = (product * product.conj()).real.sum() if product.is_complex() else product.square().sum()
+        loss = (product * product).abs().sum()
     expected = torch.autograd.grad(loss, (a, b))
     found = tape.backward(loss)
     for x, theirs in zip((a, b), expected, strict=True):
@@ -235,9 +235,14 @@ def test_inference_mode_is_refused():
 def test_an_error_in_the_block_leaves_nothing_behind():
     hooks = torch.nn.modules.module
     before = len(hooks._global_forward_pre_hooks), len(hooks._global_forward_hooks)
-    with pytest.raises(ZeroDivisionError), Tape():
-        nn.Linear(2, 2)(torch.ones(2))
-        raise ZeroDivisionError
+
+    def fail():
+        with Tape():
+            nn.Linear(2, 2)(torch.ones(2))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert (len(hooks._global_forward_pre_hooks), len(hooks._global_forward_hooks)) == before
     assert torch.utils._python_dispatch._get_current_dispatch_mode() is None
 
@@ -263,13 +268,32 @@ def test_a_changed_output_is_noticed(leaf):
         tape.backward(loss)
 
 
+def test_a_changed_result_is_noticed(leaf):
+    x = leaf()
+    with Tape() as tape:
+        y = x.exp()
+    with torch.no_grad():
+        y.mul_(2)
+    with pytest.raises(TapeError, match="changed after it was recorded"):
+        tape.backward(y)
+
+
+def test_tensors_made_in_inference_mode_may_enter(leaf):
+    x = leaf(3)
+    with torch.inference_mode():
+        data = torch.arange(3).double()
+    with Tape() as tape:
+        loss = (x + data).sum()
+    assert tape.backward(loss)[x].tolist() == [1, 1, 1]
+
+
 def test_a_change_that_no_rule_reads_does_no_harm(leaf):
     x = leaf(3)
     with Tape() as tape:
-        loss = (x * 2).sum()
+        loss = (x + 2).sum()
     with torch.no_grad():
         x.zero_()
-    assert tape.backward(loss)[x].tolist() == [2, 2, 2]
+    assert tape.backward(loss)[x].tolist() == [1, 1, 1]
 
 
 # --- a missing rule -----------------------------------------------------------------------------------------
@@ -339,14 +363,22 @@ def test_entries_carry_the_sequence_number_of_autograds_nodes(leaf):
             stack.extend(parent for parent, _ in node.next_functions)
     recorded = {}
     for entry in tape.entries:
-        for value in entry.outputs:
-            if value is not None and value.tensor.requires_grad:
-                recorded.setdefault(entry.number, []).append(entry.op)
-    assert set(nodes) <= set(recorded)
-    assert recorded[loss.grad_fn._sequence_nr()] == [aten.mean.default]
-    for entry in tape.entries:
-        output = entry.outputs[0]
-        if not entry.old and output.tensor.grad_fn is not None and not output.tensor._is_view():
-            if output.tensor is h._base:
-                continue
-            assert entry.number == output.tensor.grad_fn._sequence_nr(), entry.op
+        if any(entry.is_open) and entry.op is not aten.detach.default:  # how autograd saves a result for itself
+            recorded.setdefault(entry.number, []).append(entry.op)
+    assert recorded == {
+        number: [operation]
+        for number, operation in zip(
+            sorted(number for number in nodes),
+            [
+                aten.mm.default,
+                aten.relu.default,
+                aten.add.Tensor,
+                aten.t.default,
+                aten.clone.default,
+                aten.native_layer_norm.default,
+                aten.exp.default,
+                aten.mean.default,
+            ],
+            strict=True,
+        )
+    }

@@ -73,16 +73,12 @@ def reciprocal(y, x):
     return -y * y
 
 
-@ARITHMETIC.pointwise(
-    aten.addcmul.default, "y = x + α·a·b", "∂y/∂x = 1, ∂y/∂a = α·b, ∂y/∂b = α·a", reads="a b"
-)
+@ARITHMETIC.pointwise(aten.addcmul.default, "y = x + α·a·b", "∂y/∂x = 1, ∂y/∂a = α·b, ∂y/∂b = α·a", reads="a b")
 def addcmul(y, x, a, b, value=1):
     return 1, lambda: value * b, lambda: value * a
 
 
-@ARITHMETIC.pointwise(
-    aten.addcdiv.default, "y = x + α·a/b", "∂y/∂x = 1, ∂y/∂a = α/b, ∂y/∂b = −α·a/b²", reads="a b"
-)
+@ARITHMETIC.pointwise(aten.addcdiv.default, "y = x + α·a/b", "∂y/∂x = 1, ∂y/∂a = α/b, ∂y/∂b = −α·a/b²", reads="a b")
 def addcdiv(y, x, a, b, value=1):
     return 1, lambda: value / b, lambda: -value * a / (b * b)
 
@@ -202,3 +198,13 @@ def copysign(y, a, b):
 )
 def step(g, y, x, **options):
     return torch.zeros_like(g)
+
+
+@ARITHMETIC.vjp((aten._conj.default, aten._conj_physical.default), "y = x̄, the complex conjugate", "∂L/∂x = ḡ")
+def conj(g, y, x):
+    return lambda: g.conj()
+
+
+@ARITHMETIC.vjp(aten._neg_view.default, "y = −x, as a view", "∂L/∂x = −g")
+def neg_view(g, y, x):
+    return lambda: -g

@@ -23,16 +23,12 @@ def _only(g: Tensor, condition: Tensor) -> Tensor:
 # --- two tensors --------------------------------------------------------------------------------------------
 
 
-@CHOICE.pointwise(
-    aten.maximum.default, "y = max(a, b)", "∂y/∂a = 1 where a > b, ½ where a = b, else 0", reads="a b"
-)
+@CHOICE.pointwise(aten.maximum.default, "y = max(a, b)", "∂y/∂a = 1 where a > b, ½ where a = b, else 0", reads="a b")
 def maximum(y, a, b):
     return lambda: _beats(a, b), lambda: _beats(b, a)
 
 
-@CHOICE.pointwise(
-    aten.minimum.default, "y = min(a, b)", "∂y/∂a = 1 where a < b, ½ where a = b, else 0", reads="a b"
-)
+@CHOICE.pointwise(aten.minimum.default, "y = min(a, b)", "∂y/∂a = 1 where a < b, ½ where a = b, else 0", reads="a b")
 def minimum(y, a, b):
     return lambda: _beats(b, a), lambda: _beats(a, b)
 

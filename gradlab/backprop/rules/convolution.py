@@ -70,9 +70,7 @@ def _transposed(g: Tensor, w: Tensor, geometry: tuple, shape: Sequence[int]) -> 
     stride, padding, dilation, groups = geometry
     rest = [
         size - ((j - 1) * s - 2 * p + d * (k - 1) + 1)
-        for size, j, s, p, d, k in zip(
-            shape[2:], g.shape[2:], stride, padding, dilation, w.shape[2:], strict=True
-        )
+        for size, j, s, p, d, k in zip(shape[2:], g.shape[2:], stride, padding, dilation, w.shape[2:], strict=True)
     ]
     return aten.convolution(g, w, None, stride, padding, dilation, True, rest, groups)
 

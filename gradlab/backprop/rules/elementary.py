@@ -54,9 +54,7 @@ def logaddexp(y, a, b):
     return lambda: (a - y).exp(), lambda: (b - y).exp()
 
 
-@ELEMENTARY.pointwise(
-    aten.logaddexp2.default, "y = log₂(2ᵃ + 2ᵇ)", "∂y/∂a = 2ᵃ⁻ʸ, ∂y/∂b = 2ᵇ⁻ʸ", reads="y a b"
-)
+@ELEMENTARY.pointwise(aten.logaddexp2.default, "y = log₂(2ᵃ + 2ᵇ)", "∂y/∂a = 2ᵃ⁻ʸ, ∂y/∂b = 2ᵇ⁻ʸ", reads="y a b")
 def logaddexp2(y, a, b):
     return lambda: (a - y).exp2(), lambda: (b - y).exp2()
 
@@ -69,9 +67,7 @@ def logaddexp2(y, a, b):
 )
 def xlogy(y, a, b):
     if not isinstance(b, torch.Tensor):
-        return torch.where(
-            (a == 0) & (b <= 0), 0, math.log(b) if b > 0 else -math.inf if b == 0 else math.nan
-        )
+        return torch.where((a == 0) & (b <= 0), 0, math.log(b) if b > 0 else -math.inf if b == 0 else math.nan)
     return lambda: torch.where((a == 0) & (b <= 0), 0, b.to(y.dtype).log()), lambda: a / b.to(y.dtype)
 
 
@@ -108,9 +104,7 @@ def acos(y, x):
     return -(1 - x * x).rsqrt()
 
 
-@ELEMENTARY.pointwise(
-    aten.atan.default, "y = arctan x, so x = tan y", "1/(1 + tan²y) = 1/(1 + x²)", reads="x"
-)
+@ELEMENTARY.pointwise(aten.atan.default, "y = arctan x, so x = tan y", "1/(1 + tan²y) = 1/(1 + x²)", reads="x")
 def atan(y, x):
     return 1 / (1 + x * x)
 
@@ -125,9 +119,7 @@ def atan2(y, a, b):
     return lambda: b / (a * a + b * b), lambda: -a / (a * a + b * b)
 
 
-@ELEMENTARY.pointwise(
-    aten.sinc.default, "y = sin(πx)/(πx), and 1 at 0", "(cos(πx) − y)/x, and 0 at 0", reads="y x"
-)
+@ELEMENTARY.pointwise(aten.sinc.default, "y = sin(πx)/(πx), and 1 at 0", "(cos(πx) − y)/x, and 0 at 0", reads="y x")
 def sinc(y, x):
     return torch.where(x == 0, 0, ((math.pi * x).cos() - y) / x)
 
@@ -170,9 +162,7 @@ def acosh(y, x):
     return (x * x - 1).rsqrt()
 
 
-@ELEMENTARY.pointwise(
-    aten.atanh.default, "y = artanh x, so x = tanh y", "1/(1 − tanh²y) = 1/(1 − x²)", reads="x"
-)
+@ELEMENTARY.pointwise(aten.atanh.default, "y = artanh x, so x = tanh y", "1/(1 − tanh²y) = 1/(1 − x²)", reads="x")
 def atanh(y, x):
     return 1 / (1 - x * x)
 

@@ -145,9 +145,7 @@ def trilinear(g, y, a, b, c, expand_a, expand_b, expand_c, sumdim, unroll_dim=1)
     return lambda: part(expand_a, b, c), lambda: part(expand_b, a, c), lambda: part(expand_c, a, b)
 
 
-@LINEAR_ALGEBRA.vjp(
-    aten.block_diag.default, "Y = A₁, A₂, … down the diagonal, 0 elsewhere", "1 where the entry went"
-)
+@LINEAR_ALGEBRA.vjp(aten.block_diag.default, "Y = A₁, A₂, … down the diagonal, 0 elsewhere", "1 where the entry went")
 def block_diag(g, y, blocks):
     pieces, row, column = [], 0, 0
     for block in blocks:

@@ -78,9 +78,7 @@ def group_norm(g, y, x, w, b, batch, channels, places, groups, eps):
 
     def x_gradient():
         g_hat = None if g is None else _times(g, _by_channel_if_given(w, x)).reshape(xhat.shape)
-        return _through_statistics(g_hat, xhat, r, [2], _reshape(g_mean, mean), _reshape(g_r, r)).reshape(
-            x.shape
-        )
+        return _through_statistics(g_hat, xhat, r, [2], _reshape(g_mean, mean), _reshape(g_r, r)).reshape(x.shape)
 
     return x_gradient, *_affine_gradients(g, xhat.reshape(x.shape))
 
@@ -181,9 +179,7 @@ def _by_batch_statistics(g: tuple, y: tuple, x: Tensor, w: Tensor | None, moment
     return x_gradient, *_affine_gradients(g[0], xhat), lambda: kept(running[0]), lambda: kept(running[1])
 
 
-def _by_running_statistics(
-    g: tuple, x: Tensor, w: Tensor | None, mean: Tensor, var: Tensor, eps: float
-) -> tuple:
+def _by_running_statistics(g: tuple, x: Tensor, w: Tensor | None, mean: Tensor, var: Tensor, eps: float) -> tuple:
     """Evaluation: y = w·(x − m)·r + b with m and v given, so that ∂y/∂m = −w·r and ∂y/∂v = −w·x̂·r²/2."""
     r = _by_channel((var + eps).rsqrt(), x)
     xhat = (x - _by_channel(mean, x)) * r

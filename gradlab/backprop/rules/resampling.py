@@ -32,9 +32,7 @@ def _pull_back(g: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     "y = the sum of each window / the number of its entries",
     "1/number for each entry of the window, summed over the windows that hold it",
 )
-def avg_pool(
-    g, y, x, kernel_size, stride=(), padding=(0,), ceil_mode=False, count_include_pad=True, divisor=None
-):
+def avg_pool(g, y, x, kernel_size, stride=(), padding=(0,), ceil_mode=False, count_include_pad=True, divisor=None):
     n = len(kernel_size) if len(kernel_size) > 1 else 2
     kernels, pads = _for_each(kernel_size, n), _for_each(padding, n)
     strides = _for_each(stride, n) if stride else kernels
@@ -85,9 +83,7 @@ LINEAR = "y = W·x along each dimension", "W, whose columns are the images of th
     *LINEAR,
 )
 def upsample_nearest(g, y, x, output_size, *scales):
-    return _pull_back(
-        g, [_of_1d(aten.upsample_nearest1d, *each) for each in _each(g, x, output_size, scales)]
-    )
+    return _pull_back(g, [_of_1d(aten.upsample_nearest1d, *each) for each in _each(g, x, output_size, scales)])
 
 
 @RESAMPLING.vjp(

@@ -123,9 +123,7 @@ def norm(g, y, x, p=2, dtype=None):
     return vector_norm(g, y, x, 2 if p is None else p)
 
 
-@SELECTION.vjp(
-    aten.dist.default, "y = (Σ |aᵢ − bᵢ|ᵖ)^(1/p)", "the norm's at a − b; its negative for b", reads="y a b"
-)
+@SELECTION.vjp(aten.dist.default, "y = (Σ |aᵢ − bᵢ|ᵖ)^(1/p)", "the norm's at a − b; its negative for b", reads="y a b")
 def dist(g, y, a, b, p=2):
     def part():
         return g * _norm_local(y, a - b, p, None)

@@ -5,15 +5,9 @@
 
 import pytest
 import torch
-from opinfo import CONFORMING, Comparison, operations, samples
+from opinfo import CONFORMING, Comparison, operations, quiet, samples
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+import gradlab
 
 
 def test_the_list_is_sorted_and_has_no_name_twice():
@@ -24,6 +18,7 @@ def test_the_list_is_long():
     assert len(CONFORMING) >= 396
 
 
+@quiet
 @pytest.mark.parametrize("name", CONFORMING)
 def test_agrees_with_autograd(name):
     assert name in operations(), f"this version of PyTorch has no OpInfo {name!r}"
@@ -63,3 +58,27 @@ def test_as_strided_scatter_agrees_with_differences(place):
             ahead = [v + step.reshape(v.shape) if j == i else v for j, v in enumerate((x, piece))]
             change = (scatter(*ahead) - scatter(x, piece)).detach()
             torch.testing.assert_close(manual.reshape(-1)[k], (change * comparison.upstream[0]).sum())
+
+
+SHAPE_CHANGED = {
+    "vector @ matrix": lambda x, w: x[0] @ w,
+    "linear of a vector": lambda x, w: torch.nn.functional.linear(x[0], w),
+    "quantile": lambda x, w: torch.quantile(x, 0.4, dim=0),
+    "squeeze_": lambda x, w: (x.reshape(1, 9) * w.reshape(1, 9)).squeeze_(0) * 2,
+    "lerp, then squeeze_": lambda x, w: torch.lerp(x.reshape(9, 1), w.reshape(9, 1), x.reshape(9, 1)).squeeze_(1),
+}
+
+
+@pytest.mark.parametrize("case", SHAPE_CHANGED)
+def test_a_shape_that_changes_in_place(case):
+    x, w = (torch.randn(3, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    Comparison(SHAPE_CHANGED[case], (x, w)).check()
+
+
+def test_a_conjugate_is_followed_or_refused():
+    x = torch.randn(4, dtype=torch.complex128, requires_grad=True)
+    try:
+        comparison = Comparison(lambda x: (x.conj() * 2).abs(), (x,))
+    except (gradlab.TapeError, gradlab.MissingRuleError):
+        return
+    comparison.check()

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from opinfo import CONFORMING, Comparison, samples
+from opinfo import CONFORMING, Comparison, quiet, samples
 
 from gradlab.backprop.ops import facts
 from gradlab.backprop.rules import RULES
@@ -75,6 +75,7 @@ def _check(term, rule):
     )
 
 
+@quiet
 @pytest.mark.parametrize("name", CONFORMING)
 def test_a_rule_reads_only_what_it_declares(name):
     for function, args, kwargs in samples(name, count=1):

@@ -22,13 +22,13 @@ WRONG = {
     "tanh, a sign": (aten.tanh.default, lambda y, x: 1 + y * y, torch.tanh, (A,)),
     "mm, no transpose": (aten.mm.default, lambda g, y, a, b: (g @ b, a @ g), torch.mm, (A, B)),
     "mm, factors exchanged": (aten.mm.default, lambda g, y, a, b: (b.t() @ g, g @ a.t()), torch.mm, (A, B)),
-    "sum, no factor": (
+    "mean, 1/n forgotten": (
         aten.mean.default,
         lambda g, y, x, dtype=None: g.expand(x.shape),
         torch.mean,
         (A,),
     ),
-    "sum, half": (aten.sum.default, lambda g, y, x, dtype=None: (g / 2).expand(x.shape), torch.sum, (A,)),
+    "sum, a factor too many": (aten.sum.default, lambda g, y, x, dtype=None: (g / 2).expand(x.shape), torch.sum, (A,)),
     "mul, one factor unchanged": (aten.mul.Tensor, lambda y, a, b: (b, 1), torch.mul, (A, B)),
     "relu, open everywhere": (aten.relu.default, lambda y, x: 1, torch.relu, (A,)),
 }
