@@ -9,7 +9,7 @@ from gradlab.losses import Surface
 from gradlab.records import Array
 from gradlab.sinks import MemorySink
 
-RESOLUTION = 161  # points along each axis
+RESOLUTION = 241  # points along each axis
 
 
 def surface_records(surface: Surface, memory: MemorySink) -> list[Array]:

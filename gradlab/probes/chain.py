@@ -116,22 +116,19 @@ def _passed_on(group: list[Term]) -> dict[Value, Tensor]:
     passed: dict[Value, Tensor] = {}
     for term in group:
         for value, gradient in term.downstream:
-            if value not in made_inside and not _is_source(value) and not _is_reshaped_source(value):
+            if value not in made_inside and not _is_reshaped_source(value):
                 passed[value] = passed[value] + gradient if value in passed else gradient
     return passed
 
 
 def _below(term: Term) -> list[Tensor]:
     """What an operation passes to other operations; where there are none below it, what it passes to leaves."""
-    return [g for v, g in term.downstream if not _is_source(v)] or [g for _, g in term.downstream]
-
-
-def _is_source(value: Value) -> bool:
-    return value.entry is None
+    return [g for v, g in term.downstream if not _is_reshaped_source(v)] or [g for _, g in term.downstream]
 
 
 def _is_reshaped_source(value: Value) -> bool:
-    return _is_source(_unreshaped(value))
+    """Whether a value is a leaf, or a leaf in another shape: the transposed weight of a linear layer."""
+    return _unreshaped(value).entry is None
 
 
 def _unreshaped(value: Value) -> Value:

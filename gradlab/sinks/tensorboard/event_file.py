@@ -21,7 +21,7 @@ from tensorboard.compat.proto import event_pb2
 try:
     from google_crc32c import value as _crc32c
 except ImportError:
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import crc32c as _crc32c  # type: ignore[no-redef]
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import crc32c as _crc32c  # type: ignore[no-redef, unused-ignore]
 
 _numbers = itertools.count()
 
