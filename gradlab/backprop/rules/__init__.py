@@ -6,6 +6,7 @@ One file holds one family; each rule stands beside its formula. `RULES` is all o
 from gradlab.backprop.rules.activation import ACTIVATION
 from gradlab.backprop.rules.arithmetic import ARITHMETIC
 from gradlab.backprop.rules.attention import ATTENTION
+from gradlab.backprop.rules.borders import BORDERS
 from gradlab.backprop.rules.choice import CHOICE
 from gradlab.backprop.rules.convolution import CONVOLUTION
 from gradlab.backprop.rules.elementary import ELEMENTARY
@@ -35,6 +36,7 @@ RULES = merge(
     CONVOLUTION,
     POOLING,
     RESAMPLING,
+    BORDERS,
     INDEXING,
     NORMALIZATION,
     ATTENTION,

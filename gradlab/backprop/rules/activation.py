@@ -50,6 +50,17 @@ def prelu(y, x, w):
     return lambda: torch.where(x > 0, 1, w), lambda: torch.where(x > 0, 0, x)
 
 
+@ACTIVATION.vjp(
+    aten.rrelu_with_noise.default,
+    "y = x where x > 0, else slope·x; the slope is drawn at random in training, else the middle of its range",
+    "1 where x > 0, else slope",
+    reads="y x",
+)
+def rrelu(g, y, x, noise, lower=1 / 8, upper=1 / 3, training=False, generator=None):
+    """In training the operation leaves the slopes that it drew in its second argument, with 1 where x > 0."""
+    return g[0] * y[1] if training else torch.where(x > 0, g[0], g[0] * ((lower + upper) / 2))
+
+
 @ACTIVATION.pointwise(
     aten.threshold.default,
     "y = x where x > threshold, else value",

@@ -174,6 +174,15 @@ def absolute(g, y, x):
     return g * x.sgn()
 
 
+@ARITHMETIC.vjp(aten.sgn.default, "y = x/|x|, and 0 at 0", "0 for real x", reads="y x")
+def sgn(g, y, x):
+    """A complex y stays on the unit circle: only the part of the gradient across y counts, divided by |x|."""
+    if not x.is_complex():
+        return torch.zeros_like(g)
+    along = (y.conj() * g).real * y
+    return torch.where(x == 0, 0, (g - along) / x.abs())
+
+
 @ARITHMETIC.pointwise(
     (aten.copysign.Tensor, aten.copysign.Scalar),
     "y = |a| with the sign of b",

@@ -43,6 +43,8 @@ def stack(g, y, tensors, dim=0):
         aten.split_with_sizes.default,
         aten.unsafe_split.Tensor,
         aten.unsafe_split_with_sizes.default,
+        aten.split_copy.Tensor,
+        aten.split_with_sizes_copy.default,
     ),
     "y₁, y₂, … = pieces of x",
     "1 in the piece that holds the entry, 0 elsewhere",
@@ -51,7 +53,11 @@ def split(g, y, x, sizes, dim=0):
     return torch.cat(zeros_for_none(g, y), dim)
 
 
-@PIECES.vjp(aten.unbind.int, "y₁, y₂, … = slices of x", "1 in the slice that holds the entry, 0 elsewhere")
+@PIECES.vjp(
+    (aten.unbind.int, aten.unbind_copy.int),
+    "y₁, y₂, … = slices of x",
+    "1 in the slice that holds the entry, 0 elsewhere",
+)
 def unbind(g, y, x, dim=0):
     return torch.stack(zeros_for_none(g, y), dim)
 
@@ -59,17 +65,17 @@ def unbind(g, y, x, dim=0):
 # --- one piece: zeros, with the upstream gradient in its place ----------------------------------------------
 
 
-@PIECES.vjp(aten.select.int, "y = x[…, index, …]", "1 in the slice, 0 elsewhere")
+@PIECES.vjp((aten.select.int, aten.select_copy.int), "y = x[…, index, …]", "1 in the slice, 0 elsewhere")
 def select(g, y, x, dim, index):
     return g.new_zeros(x.shape).select_scatter(g, dim, index)
 
 
-@PIECES.vjp(aten.slice.Tensor, "y = x[…, start:end:step, …]", "1 in the slice, 0 elsewhere")
+@PIECES.vjp((aten.slice.Tensor, aten.slice_copy.Tensor), "y = x[…, start:end:step, …]", "1 in the slice, 0 elsewhere")
 def slice_(g, y, x, dim=0, start=None, end=None, step=1):
     return g.new_zeros(x.shape).slice_scatter(g, dim, start, end, step)
 
 
-@PIECES.vjp(aten.diagonal.default, "yᵢ = xᵢᵢ", "1 on the diagonal, 0 elsewhere")
+@PIECES.vjp((aten.diagonal.default, aten.diagonal_copy.default), "yᵢ = xᵢᵢ", "1 on the diagonal, 0 elsewhere")
 def diagonal(g, y, x, offset=0, dim1=0, dim2=1):
     return g.new_zeros(x.shape).diagonal_scatter(g, offset, dim1, dim2)
 
@@ -80,7 +86,7 @@ def diag_embed(g, y, x, offset=0, dim1=-2, dim2=-1):
 
 
 @PIECES.vjp(
-    aten.unfold.default,
+    (aten.unfold.default, aten.unfold_copy.default),
     "y = the windows of x along one dimension, each in a last dimension of its own",
     "1 in every window that holds the entry",
 )
@@ -120,7 +126,7 @@ def diagonal_scatter(g, y, x, piece, offset=0, dim1=0, dim2=1):
 
 
 @PIECES.vjp(
-    aten.as_strided.default,
+    (aten.as_strided.default, aten.as_strided_copy.default),
     "y[i, j, …] = memory of x at offset + i·stride₀ + j·stride₁ + …",
     "1 at every place in y that shows the entry",
 )

@@ -30,6 +30,11 @@ MOVED = "1 where the entry went, 0 elsewhere"
         aten.squeeze.default,
         aten.squeeze.dim,
         aten.squeeze.dims,
+        aten.view_copy.default,
+        aten.unsqueeze_copy.default,
+        aten.squeeze_copy.default,
+        aten.squeeze_copy.dim,
+        aten.squeeze_copy.dims,
     ),
     "y = x in another shape",
     "1",
@@ -46,6 +51,7 @@ def view(g, y, x, *shape):
         aten.contiguous.default,
         aten.lift_fresh.default,
         aten.positive.default,
+        aten.alias_copy.default,
     ),
     "y = x",
     "1",
@@ -81,17 +87,19 @@ def fill(g, y, x, value):
 # --- the same entries, in another order ---------------------------------------------------------------------
 
 
-@SHAPE.vjp(aten.t.default, "y = xᵀ", MOVED)
+@SHAPE.vjp((aten.t.default, aten.t_copy.default), "y = xᵀ", MOVED)
 def t(g, y, x):
     return g.t()
 
 
-@SHAPE.vjp((aten.transpose.int, aten.swapaxes.default), "y = x with two dimensions exchanged", MOVED)
+@SHAPE.vjp(
+    (aten.transpose.int, aten.transpose_copy.int, aten.swapaxes.default), "y = x with two dimensions exchanged", MOVED
+)
 def transpose(g, y, x, dim0, dim1):
     return g.transpose(dim0, dim1)
 
 
-@SHAPE.vjp(aten.permute.default, "y = x with its dimensions in another order", MOVED)
+@SHAPE.vjp((aten.permute.default, aten.permute_copy.default), "y = x with its dimensions in another order", MOVED)
 def permute(g, y, x, dims):
     back = [0] * len(dims)
     for place, dim in enumerate(dims):
@@ -102,6 +110,21 @@ def permute(g, y, x, dims):
 @SHAPE.vjp(aten.flip.default, "y = x read backwards along some dimensions", MOVED)
 def flip(g, y, x, dims):
     return g.flip(dims)
+
+
+@SHAPE.vjp(aten.pixel_shuffle.default, "y = x with each group of k² channels laid out as a k × k square", MOVED)
+def pixel_shuffle(g, y, x, factor):
+    return torch.nn.functional.pixel_unshuffle(g, factor)
+
+
+@SHAPE.vjp(aten.pixel_unshuffle.default, "y = x with each k × k square put into k² channels", MOVED)
+def pixel_unshuffle(g, y, x, factor):
+    return torch.nn.functional.pixel_shuffle(g, factor)
+
+
+@SHAPE.vjp(aten.channel_shuffle.default, "y = x, its channels dealt out in turn from each of several groups", MOVED)
+def channel_shuffle(g, y, x, groups):
+    return torch.nn.functional.channel_shuffle(g, g.shape[1] // groups)
 
 
 @SHAPE.vjp(aten.roll.default, "y = x shifted round", MOVED)
@@ -118,7 +141,9 @@ def rot90(g, y, x, k=1, dims=(0, 1)):
 # --- more entries or fewer ----------------------------------------------------------------------------------
 
 
-@SHAPE.vjp(aten.expand.default, "y = x, repeated along dimensions of size 1", "1 at every repeat")
+@SHAPE.vjp(
+    (aten.expand.default, aten.expand_copy.default), "y = x, repeated along dimensions of size 1", "1 at every repeat"
+)
 def expand(g, y, x, size, implicit=False):
     return sum_to(g, x.shape)
 

@@ -6,6 +6,7 @@ A watching mode sees every primitive operation that the sweep runs, and autograd
 import pytest
 import torch
 import torch.nn.functional as F
+from opinfo import CONFORMING, Comparison, quiet, samples
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -144,6 +145,24 @@ def test_networks(network, monkeypatch):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_losses(loss, monkeypatch):
     _check(monkeypatch, *NETWORKS["mlp"], LOSSES[loss])
+
+
+@quiet
+@pytest.mark.parametrize("name", CONFORMING)
+def test_operations(name, monkeypatch):
+    tape_backward = gradlab.Tape.backward
+
+    def watched(*args, **kwargs):
+        with monkeypatch.context() as patch, torch.enable_grad(), Watch() as watch:
+            _lock_autograd(patch)
+            gradients = tape_backward(*args, **kwargs)
+        assert watch.derivatives() == []
+        assert watch.grad_modes <= {False}
+        return gradients
+
+    monkeypatch.setattr(gradlab.Tape, "backward", watched)
+    for function, args, kwargs in samples(name, count=1):
+        Comparison(function, args, kwargs)
 
 
 def test_the_watch_sees_a_backward_kernel():
