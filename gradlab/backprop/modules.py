@@ -13,13 +13,19 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """A place in a model: the module that was running, and its path from the outermost module called."""
+    """A place in a model: the module that was running, and the outermost module called."""
 
-    path: str
     module: nn.Module | None
     root: nn.Module | None
+
+    @property
+    def path(self) -> str:
+        """The path from the outermost module called; the class name where it is no part of that."""
+        if self.module is self.root or self.root is None:
+            return ""
+        return next((name for name, m in self.root.named_modules() if m is self.module), type(self.module).__name__)
 
     @property
     def label(self) -> str:
@@ -27,20 +33,16 @@ class Scope:
         return self.path or (type(self.module).__name__ if self.module is not None else "(no module)")
 
 
-OUTSIDE = Scope("", None, None)
+OUTSIDE = Scope(None, None)
 
 
 @dataclass(slots=True)
 class ModuleTracker:
     """Follows which module is running, while it is open."""
 
-    stack: list[Scope] = field(default_factory=list)
-    _paths: dict[nn.Module, dict[nn.Module, str]] = field(default_factory=dict)
+    current: Scope = OUTSIDE
+    _stack: list[Scope] = field(default_factory=list)
     _handles: list = field(default_factory=list)
-
-    @property
-    def current(self) -> Scope:
-        return self.stack[-1] if self.stack else OUTSIDE
 
     def open(self) -> None:
         self._handles = [
@@ -52,18 +54,16 @@ class ModuleTracker:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self.stack.clear()
-        self._paths.clear()
+        self._stack.clear()
+        self.current = OUTSIDE
 
     def _enter(self, module: nn.Module, inputs: object) -> None:
-        root = self.stack[0].module if self.stack else module
-        assert root is not None
-        if root not in self._paths:
-            self._paths[root] = {m: name for name, m in root.named_modules()}
-        path = self._paths[root].get(module, type(module).__name__)
-        self.stack.append(Scope(path, module, root))
+        self._stack.append(self.current)
+        self.current = Scope(module, self.current.root or module)
 
     def _leave(self, module: nn.Module, inputs: object, output: object) -> None:
         # A module whose forward raised inside a caught exception may leave scopes above it: drop them too.
-        while self.stack and self.stack.pop().module is not module:
-            pass
+        while self._stack:
+            left, self.current = self.current, self._stack.pop()
+            if left.module is module:
+                break

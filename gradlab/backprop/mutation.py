@@ -3,13 +3,13 @@
 A write gives the tensor object a new value; what was recorded before keeps the old one. Three things follow.
 
 1. *Old contents.* Entries whose rules read what is about to be overwritten get a copy first (copy on write).
-2. *Aliases.* Other tensor objects in the same storage change too. The object that covers the whole storage, its
-   *base*, receives ``as_strided_scatter(base, new value)``; every other alias is marked stale and, when it is next
-   used, revived as ``as_strided(base)``. Two rules thus serve every kind of view.
+2. *Views.* Autograd counts a tensor and its views as one *family* with one *base*, and so does the tape: a write
+   through a view gives the base a new value, ``as_strided_scatter(base, view)``, and every view in the family is
+   out of date until its next use, when it becomes ``as_strided(base)``. Two rules thus serve every kind of view.
 3. *Writes that autograd does not see* (under ``no_grad``, through ``.data`` or ``detach()``) change contents and
-   leave gradients alone: the gradient passes to the value before the write, unchanged. A write through a
-   ``detach()`` is unseen by the original's graph and may be seen by its own. Under ``no_grad`` the same
-   write is a real one inside a custom Function's forward; the sweep decides, so an entry keeps both ways.
+   leave gradients alone: the gradient passes to the value before the write, unchanged. Inside the forward of a
+   custom Function the same write is a real one, also for the other families in the same memory. The sweep decides,
+   so such an entry keeps both ways: its inputs, and the value before (`Entry.old`).
 
 The bookkeeping is brought up to date only when something is written: a forward pass without writes pays nothing.
 """
@@ -17,43 +17,24 @@ The bookkeeping is brought up to date only when something is written: a forward 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch._C._autograd import _get_sequence_nr as next_sequence_number
+from torch.autograd.function import BackwardCFunction
 
+from gradlab.backprop.memory import Family, Memory, base_of, copy_of, place_of, storage_of, why_unplaceable
 from gradlab.backprop.ops import facts
 from gradlab.backprop.rules.table import Op
-from gradlab.backprop.values import Entry, Value, root, version_of
+from gradlab.backprop.values import NO_NODE, Entry, Value, node_of, version_of
 
 if TYPE_CHECKING:
     from gradlab.backprop.tape import Tape
 
 aten = torch.ops.aten
 
-LOST_VIEW = (
-    "it shares memory with a tensor that was written during the recording, "
-    "and no tensor that the tape has seen covers that memory"
-)
-
-LOST_TWINS = (
-    "it shares memory with another tensor that entered the tape from outside, and was written during the recording: "
-    "make the views inside the `with Tape()` block"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Stale:
-    """Why a tensor object's value is out of date: its storage was written through another object.
-
-    Attributes:
-        base: the object that covers the whole storage and holds the new content.
-        old: the value before the write.
-    """
-
-    base: Tensor
-    old: Value
+WRITTEN = -1  # the value that a write gave to a view: the base takes it over, and the view reads it from there
 
 
 class Writes:
@@ -61,10 +42,10 @@ class Writes:
 
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
-        self._storages: dict[int, dict[int, Tensor]] = {}
-        self._exposed: dict[int, list[Value]] = {}
-        self._written: set[int] = set()
+        self.taken: set[int] = set()  # numbers of nodes that autograd made for an operation's arguments, after its own
+        self._memories: dict[int, Memory] = {}
         self._read: set[Value] = set()
+        self._placed: set[Value] = set()  # values of which a rule looks at the place in memory
         self._objects_seen = 0
         self._entries_seen = 0
 
@@ -72,163 +53,181 @@ class Writes:
 
     def run(self, op: Op, args: tuple, kwargs: dict, written: Iterable[tuple[int, str]]) -> Any:
         """Runs ``op`` and records what it did, without writing, as an entry."""
-        if torch.Tag.inplace_view in op.tags:
-            return self._reshape_in_place(op, args, kwargs)
         tape = self.tape
         targets = list(_tensors(args[i] if i < len(args) else kwargs.get(name) for i, name in written))
+        self._notice_saved_copy()
         outs = {a.name for a in op._schema.arguments if a.is_out}
         entry = tape.entry(facts(op).functional, args, {k: v for k, v in kwargs.items() if k not in outs})
         old = {id(t): tape.value_of(t) for t in targets}
+        if torch.Tag.inplace_view in op.tags:
+            return self._reshape(op, args, kwargs, entry, targets[0])
+        is_seen = tape.everything or (entry.grad_mode and any(entry.is_open))
         for target in targets:
-            old[id(target)].root_node = root(target).grad_fn
-        is_seen = tape.everything or not entry.grad_mode or any(entry.is_open) or _tracked(targets)
+            tape.value_of(base_of(target))
         self._catch_up()
-        for target in targets:
-            self._settle(target, entry, is_seen)
         self._copy_what_is_read(targets, entry)
         result = op(*args, **kwargs)
         made = [r for r in _tensors([result]) if id(r) not in old] + targets
         tape.append(entry, made)
-        entry.old = tuple(old.get(id(t)) for t in made)
+        if not is_seen:
+            entry.old = tuple(old.get(id(t)) for t in made)
         for target in targets:
-            self._update_aliases(target, entry, is_seen)
+            self._spread(target, is_seen)
         for value in entry.outputs:
             if value is not None:
                 value.version = None  # autograd raises the version counter after this returns: note it at the next use
         return result
 
-    def _reshape_in_place(self, op: Op, args: tuple, kwargs: dict) -> Any:
-        """``transpose_`` and its like change the object's shape and no content: old values keep the old shape."""
-        entry = self.tape.entry(facts(op).functional, args, kwargs)
-        unchanged = args[0].detach()
-        for _, value in self.tape.history:
-            if value.tensor is args[0]:
-                value.tensor, value.version = unchanged, None  # PyTorch counts a change, but the content has none
+    def _notice_saved_copy(self) -> None:
+        """Autograd clones the target of ``y.mul_(w)`` before the write, since it will read it: a node after its own."""
+        for last in self.tape.entries[-1:]:
+            is_newest = last.number == next_sequence_number() - 1
+            if last.op is aten.clone.default and last.grad_mode and last.is_open[0] and is_newest:
+                self.taken.add(last.number)
+
+    def _reshape(self, op: Op, args: tuple, kwargs: dict, entry: Entry, target: Tensor) -> Any:
+        """``t_()`` and its like give the tensor object another shape; the values before keep theirs."""
+        self._catch_up()
+        before = target.detach()
+        for tensor, value in self.tape.history:
+            if tensor is target and value.tensor is target:
+                value.holder, value.tensor = target, before
+        entry.grad_mode = True  # where autograd does not see it, the gradient still has to have the old shape
         result = op(*args, **kwargs)
-        self.tape.append(entry, [args[0]])
+        self.tape.append(entry, [target])
+        for value in self._family(target).memory.exposed:
+            value.version = None  # autograd counts it as a change, which it is not
         return result
 
-    def _update_aliases(self, target: Tensor, entry: Entry, is_seen: bool) -> None:
-        key = _storage(target)
-        others = [t for t in self._storages.get(key, {}).values() if t is not target]
-        if not is_seen:
-            for other in others:
-                self._pass_by(other, entry)
-            return
-        self._written.add(key)
-        for other in others:
-            if self._are_strangers(other, target, entry):
-                if other.requires_grad:
-                    self._pass_by(other, entry)
-                else:
-                    self.tape.set_current(other, Value(other))
-        others = [t for t in others if not self._are_strangers(t, target, entry)]
-        if not others and not target._is_view():
-            return
-        base = self._base(target, others)
-        if base is None:
-            for other in others:
-                self._lose(other)
-            return
-        if base is not target:
-            self._scatter(base, target, entry)
-        for other in others:
-            if other is not base:
-                self._mark_stale(other, base)
+    def _spread(self, target: Tensor, is_seen: bool) -> None:
+        """What a write to ``target`` means for the other tensor objects in its memory."""
+        family = self._family(target)
+        memory = family.memory
+        changed = [family] if is_seen else list(memory.families.values())
+        for each in changed:
+            if each.base is not target:
+                self._scatter(each.base, target, is_seen)
+        memory.writes += 1
+        self._join(target, family, since=WRITTEN)  # out of date, unless it is a base
+        for each in changed:
+            self._join(each.base, each, since=memory.writes)
 
-    def _are_strangers(self, other: Tensor, target: Tensor, write: Entry) -> bool:
-        """Whether autograd keeps two objects in one storage apart: one is a ``detach()`` or ``.data`` of the other."""
-        return write.grad_mode and not self.tape.everything and root(other) is not root(target)
-
-    def _scatter(self, base: Tensor, target: Tensor, write: Entry) -> None:
+    def _scatter(self, base: Tensor, target: Tensor, is_seen: bool) -> None:
         """The base's new value: its old one with the written part replaced."""
-        place = (target.size(), target.stride(), target.storage_offset())
-        entry = self.tape.entry(aten.as_strided_scatter.default, (base, target, *place), {})
-        entry.is_open = [entry.is_open[0], entry.inputs[1].is_differentiable]
-        entry.old = (entry.inputs[0],)
-        entry.inputs[0].root_node = root(base).grad_fn
-        self._take_place_of(write, entry)
-        self.tape.append(entry, [base])
-        for before in write.old:
-            if before in self.tape.sources and entry.inputs[0] in self.tape.sources:
-                before.lost = LOST_TWINS
-
-    def _mark_stale(self, other: Tensor, base: Tensor) -> None:
-        before = self.tape.peek(other)
-        assert before is not None
-        if before.stale is None:
-            before.root_node = root(other).grad_fn
-        value = Value(other)
-        value.stale = Stale(base, before.stale.old if before.stale is not None else before)
-        self.tape.set_current(other, value)
-
-    def _pass_by(self, other: Tensor, write: Entry) -> None:
-        """The content changed unseen by autograd: a new value, whose gradient passes to the old one."""
-        entry = self.tape.entry(aten.alias.default, (other,), {})
-        entry.is_open = [entry.inputs[0].is_differentiable]
-        self._take_place_of(write, entry)
-        self.tape.append(entry, [other])
-
-    def _lose(self, other: Tensor) -> None:
-        value = Value(other)
-        value.lost = LOST_VIEW
-        self.tape.set_current(other, value)
-
-    @staticmethod
-    def _take_place_of(write: Entry, entry: Entry) -> None:
-        entry.number, entry.grad_mode, entry.scope = write.number, write.grad_mode, write.scope
+        tape = self.tape
+        before = tape.value_of(base)
+        entry = tape.entry(aten.as_strided_scatter.default, (base, target, *place_of(target)), {})
+        entry.number = next_sequence_number() if is_seen and entry.grad_mode else NO_NODE
+        entry.inputs[1].version = None
+        if is_seen:
+            entry.is_open[1] = entry.inputs[1].is_differentiable
+        else:
+            entry.old = (before,)
+        reason = why_unplaceable(target, base)
+        if reason:
+            lost = Value(base)
+            lost.lost = reason
+            entry = self._alias(lost, entry.old)
+        tape.append(entry, [base])
 
     # --- later uses -----------------------------------------------------------------------------------------
 
-    def revive(self, tensor: Tensor, value: Value) -> Value:
-        """The present value of a stale alias, read out of its base's."""
-        base, old = value.stale.base, value.stale.old
-        place = (tensor.size(), tensor.stride(), tensor.storage_offset())
-        entry = self.tape.entry(aten.as_strided.default, (base, *place), {})
-        entry.is_open = [entry.inputs[0].is_differentiable]
-        entry.old = (old,)
-        maker = entry.inputs[0].entry
-        if maker is not None:
-            self._take_place_of(maker, entry)
-        self.tape.append(entry, [tensor])
-        revived = entry.outputs[0]
-        assert revived is not None
-        return revived
+    def is_out_of_date(self, value: Value) -> bool:
+        """Whether the content was overwritten through another tensor object since the value was recorded."""
+        return value.family is not None and value.since_write != value.family.memory.writes
 
-    def is_written_elsewhere(self, tensor: Tensor) -> bool:
-        """Whether a tensor that is new to the tape lives in memory that was written during the recording."""
-        return bool(self._written) and _storage(tensor) in self._written
+    def renew(self, tensor: Tensor, value: Value) -> Value:
+        """The present value of a tensor object whose value is out of date."""
+        tape, family = self.tape, value.family
+        assert family is not None
+        # Where it is a base, another family was written: for this one autograd saw nothing.
+        is_base = tensor is family.base
+        entry = self._alias(value, ()) if is_base else self._view(tensor, value, family.base)
+        tape.append(entry, [tensor])
+        renewed = entry.outputs[0]
+        assert renewed is not None
+        return renewed
+
+    def _view(self, tensor: Tensor, value: Value, base: Tensor) -> Entry:
+        whole = self.tape.value_of(base)
+        # Autograd looks at the version counter: where it stands still, its graph has the view as it was.
+        is_still = value.since_write != WRITTEN and value.version == version_of(tensor)
+        is_noticed = self.tape.everything or not is_still
+        node = None if self.tape.everything else node_of(tensor)
+        if not is_noticed:
+            value.grad_fn = node
+        old = () if is_noticed else (value,)
+        reason = why_unplaceable(tensor, base)
+        if reason:
+            whole = Value(tensor)
+            whole.lost = reason
+            return self._alias(whole, old)
+        entry = self._entry(aten.as_strided.default, [whole, *place_of(tensor)])
+        entry.is_open = [self.tape.everything or base.requires_grad]
+        entry.old = old
+        if isinstance(node, BackwardCFunction):
+            whole.grad_fn, entry.is_open = node, [True]  # a Function returned a view and wrote through another
+        elif is_noticed and node is not None:
+            entry.number = node._sequence_nr()
+            self.taken.add(entry.number)
+        return entry
+
+    def _alias(self, value: Value, old: tuple[Value | None, ...]) -> Entry:
+        entry = self._entry(aten.alias.default, [value])
+        entry.old = old
+        return entry
+
+    def _entry(self, op: Op, args: list) -> Entry:
+        entry = self.tape.entry(op, args[1:], {})
+        entry.args, entry.inputs, entry.is_open = args, [args[0]], [True]
+        entry.number, entry.grad_mode = NO_NODE, True
+        return entry
+
+    def family_from_before(self, tensor: Tensor) -> Family | None:
+        """For a view made before the recording and new to the tape: its family, where that was written since."""
+        memory = self._memories.get(storage_of(tensor)) if self._memories and tensor._is_view() else None
+        return memory.families.get(id(tensor._base)) if memory is not None and memory.writes else None
 
     # --- bookkeeping ----------------------------------------------------------------------------------------
 
-    def _settle(self, target: Tensor, write: Entry, is_seen: bool) -> None:
-        """Revives stale aliases first where this write is of another kind than the one that made them stale."""
-        for other in list(self._storages.get(_storage(target), {}).values()):
-            value = self.tape.peek(other)
-            if value is None or value.stale is None:
-                continue
-            maker = self.tape.value_of(value.stale.base).entry
-            is_other_kind = maker is None or maker.grad_mode != write.grad_mode
-            if not is_seen or is_other_kind or self._are_strangers(other, target, write):
-                self.revive(other, value)
+    def _family(self, tensor: Tensor) -> Family:
+        base = base_of(tensor)
+        memory = self._memories.setdefault(storage_of(tensor), Memory())
+        return memory.families.setdefault(id(base), Family(base, memory))
+
+    def _join(self, tensor: Tensor, family: Family, since: int) -> None:
+        value = self.tape.peek(tensor)
+        assert value is not None
+        value.family, value.since_write = family, since
 
     def _copy_what_is_read(self, targets: list[Tensor], entry: Entry) -> None:
         self._read.update(self._values_read_by(entry, with_outputs=False))
-        for key in {_storage(t) for t in targets}:
-            for value in self._exposed.pop(key, ()):
+        for memory in {id(f.memory): f.memory for f in map(self._family, targets)}.values():
+            for family in memory.families.values():
+                value = self.tape.peek(family.base)
+                if value is not None and family.base.requires_grad:
+                    value.grad_fn = family.base.grad_fn
+            for value in memory.exposed:
                 if value in self._read:
-                    value.tensor = value.tensor.clone()
+                    value.holder = value.users_tensor
+                    value.tensor = copy_of(value.tensor, value in self._placed)
                     value.version = version_of(value.tensor)
+            memory.exposed.clear()
 
     def _catch_up(self) -> None:
         tape = self.tape
         for tensor, value in tape.history[self._objects_seen :]:
-            key = _storage(tensor)
-            self._storages.setdefault(key, {})[id(tensor)] = tensor
-            self._exposed.setdefault(key, []).append(value)
+            family = self._family(tensor)
+            family.memory.exposed.append(value)
+            if value.family is None:
+                value.family, value.since_write = family, family.memory.writes
+            if value.version is None:
+                value.version = version_of(value.tensor)
         self._objects_seen = len(tape.history)
         for entry in tape.entries[self._entries_seen :]:
             self._read.update(self._values_read_by(entry, with_outputs=True))
+            if entry.op in (aten.as_strided.default, aten.as_strided_scatter.default):
+                self._placed.update(v for v in (entry.inputs[0], entry.outputs[0]) if v is not None)
         self._entries_seen = len(tape.entries)
 
     def _values_read_by(self, entry: Entry, with_outputs: bool) -> Iterator[Value]:
@@ -240,12 +239,6 @@ class Writes:
         if with_outputs and (rule is None or rule.reads_output):
             yield from (value for value in entry.outputs if value is not None)
 
-    def _base(self, target: Tensor, others: list[Tensor]) -> Tensor | None:
-        """The object that covers the whole storage."""
-        base = target._base
-        candidates = [base] if base is not None else []
-        return next((t for t in [*candidates, target, *others] if _covers_storage(t)), None)
-
 
 def _tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:
     for argument in arguments:
@@ -253,27 +246,3 @@ def _tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:
             yield argument
         elif isinstance(argument, (list, tuple)):
             yield from _tensors(argument)
-
-
-def _tracked(tensors: list[Tensor]) -> bool:
-    return any(t.requires_grad for t in tensors)
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
-
-
-def _covers_storage(tensor: Tensor) -> bool:
-    full = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
-    return full and _is_dense(tensor)
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """Whether every place in a run of memory belongs to exactly one entry, in whatever order of dimensions."""
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.size(), strict=True)):
-        if size != 1:
-            if stride != expected:
-                return False
-            expected *= size
-    return True

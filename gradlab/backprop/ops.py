@@ -10,6 +10,16 @@ import torch
 from gradlab.backprop.rules.table import Op
 
 aten = torch.ops.aten
+DETACH = aten.detach.default
+
+SHAPE_ONLY = frozenset(
+    getattr(getattr(aten, name), overload)
+    for name in (
+        *("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like"),
+        *("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"),
+    )
+    for overload in getattr(aten, name).overloads()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +30,15 @@ class OpFacts:
         functional: the operation that computes the same without writing (``add`` for ``add_``), or itself.
         tensor_arguments: (position, name) of each argument that holds a tensor or a list of tensors.
         written: (position, name) of each argument whose contents the operation overwrites.
+        is_plain: whether it only reads its arguments, and the tape records it as it is.
+        is_shape_only: whether it looks at an argument's shape and never at its content: no gradient passes.
     """
 
     functional: Op
     tensor_arguments: tuple[tuple[int, str], ...]
     written: tuple[tuple[int, str], ...]
+    is_plain: bool
+    is_shape_only: bool
 
 
 @cache
@@ -40,6 +54,8 @@ def facts(op: Op) -> OpFacts:
         functional=_functional_twin(op) if op._schema.is_mutable else op,
         tensor_arguments=tuple((i, a.name) for i, a in arguments if "Tensor" in str(a.type)),
         written=tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write),
+        is_plain=not op._schema.is_mutable and op is not aten.native_batch_norm.default and op is not DETACH,
+        is_shape_only=op in SHAPE_ONLY,
     )
 
 
@@ -51,19 +67,6 @@ def undeclared_writes(op: Op, args: tuple) -> tuple[tuple[int, str], ...]:
     if op is aten.native_batch_norm.default and args[5]:
         return tuple((i, name) for i, name in ((3, "running_mean"), (4, "running_var")) if args[i] is not None)
     return ()
-
-
-# These look at an argument's shape and never at its content: no gradient passes.
-SHAPE_ONLY = frozenset(
-    getattr(getattr(aten, name), overload)
-    for name in (
-        *("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like"),
-        *("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"),
-    )
-    for overload in getattr(aten, name).overloads()
-)
-
-UNDECLARED_WRITERS = frozenset({aten.native_batch_norm.default})
 
 
 def _functional_twin(op: Op) -> Op:

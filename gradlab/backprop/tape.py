@@ -16,20 +16,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import _get_sequence_nr as next_sequence_number
+from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradlab.backprop.errors import TapeError
 from gradlab.backprop.gradients import Gradients
 from gradlab.backprop.modules import ModuleTracker
-from gradlab.backprop.mutation import LOST_VIEW, Writes
-from gradlab.backprop.ops import UNDECLARED_WRITERS, facts, undeclared_writes
+from gradlab.backprop.mutation import Writes
+from gradlab.backprop.ops import DETACH, facts, undeclared_writes
 from gradlab.backprop.rules import RULES, Rule
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.sweep import Term, sweep
-from gradlab.backprop.values import Entry, Value, root, version_of
+from gradlab.backprop.values import Entry, Value, node_of, version_of
 
-aten = torch.ops.aten
+CLONE = torch.ops.aten.clone.default
 
 
 class Tape(TorchDispatchMode):
@@ -87,39 +87,43 @@ class Tape(TorchDispatchMode):
                 value.version = version_of(value.tensor)
 
     def __torch_dispatch__(self, func: Op, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        if func._schema.is_mutable:
-            return self._writes.run(func, args, kwargs, facts(func).written)
-        if func in UNDECLARED_WRITERS and (written := undeclared_writes(func, args)):
+        known = facts(func)
+        if not known.is_plain:
+            return self._record_special(func, args, kwargs or {})
+        entry = self.entry(func, args, kwargs or {})
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        self.append(entry, result if type(result) in (tuple, list) else (result,))
+        return result
+
+    def _record_special(self, func: Op, args: tuple, kwargs: dict) -> Any:
+        written = facts(func).written or undeclared_writes(func, args)
+        if written:
             return self._writes.run(func, args, kwargs, written)
-        if func is aten.detach.default and self.everything:
-            return self._constant(func(*args, **kwargs))
         entry = self.entry(func, args, kwargs)
         result = func(*args, **kwargs)
-        self.append(entry, _as_tuple(result))
+        if func is DETACH and self.everything:
+            self.set_current(result, Value(result))  # a constant
+        else:
+            self.append(entry, _as_tuple(result))
         return result
 
     def entry(self, op: Op, args: Sequence, kwargs: dict) -> Entry:
         """A new entry for ``op`` with its arguments bound to their present values; not yet on the tape."""
         inputs: list[Value] = []
         is_open: list[bool] = []
-        bound_args = [self._bind(a, inputs, is_open) for a in args]
-        bound_kwargs = {k: self._bind(a, inputs, is_open) for k, a in kwargs.items()}
-        return Entry(
-            op,
-            bound_args,
-            bound_kwargs,
-            inputs,
-            is_open,
-            next_sequence_number() - 1,
-            torch.is_grad_enabled(),
-            self._modules.current,
-        )
+        bind = self._bind
+        bound_args = [bind(a, inputs, is_open) for a in args]
+        bound_kwargs = {k: bind(a, inputs, is_open) for k, a in kwargs.items()} if kwargs else kwargs
+        number = next_sequence_number() - 1
+        while number in self._writes.taken:
+            number -= 1
+        scope = self._modules.current
+        return Entry(op, bound_args, bound_kwargs, inputs, is_open, number, torch.is_grad_enabled(), scope)
 
     def append(self, entry: Entry, outputs: Sequence) -> None:
         """Puts an entry on the tape; each tensor in ``outputs`` holds a new value that the entry made."""
         entry.index = len(self.entries)
-        entry.outputs = tuple(self._produce(t, entry) for t in outputs)
+        entry.outputs = tuple([self._produce(t, entry) for t in outputs])
         self.entries.append(entry)
 
     def value_of(self, tensor: Tensor) -> Value:
@@ -127,8 +131,8 @@ class Tape(TorchDispatchMode):
         value = self._current.get(id(tensor))
         if value is None:
             value = self._add_source(tensor)
-        elif value.stale is not None:
-            value = self._writes.revive(tensor, value)
+        elif value.family is not None and self._writes.is_out_of_date(value):
+            value = self._writes.renew(tensor, value)
         if value.version is None:
             value.version = version_of(tensor)
         return value
@@ -146,33 +150,35 @@ class Tape(TorchDispatchMode):
         if isinstance(argument, Tensor):
             value = self.value_of(argument)
             inputs.append(value)
-            is_open.append(self._passes(argument, value))
-            if argument.requires_grad and value.entry is not None and not value.entry.grad_mode:
-                value.grad_fn, value.root_node = argument.grad_fn, root(argument).grad_fn
+            is_open.append(self.everything or self._requires_grad(argument, value))
             return value
         if isinstance(argument, (list, tuple)):
             return [self._bind(a, inputs, is_open) for a in argument]
         return argument
 
-    def _passes(self, argument: Tensor, value: Value) -> bool:
-        """Whether a gradient passes to this argument."""
-        if self.everything:
-            return value.is_differentiable
-        return argument.requires_grad or _is_written_out_view(value)
+    def _requires_grad(self, argument: Tensor, value: Value) -> bool:
+        entry = value.entry
+        if entry is None:
+            return argument.requires_grad
+        if not argument.requires_grad:
+            return _is_written_out_view(entry)
+        if not entry.grad_mode:
+            value.grad_fn = node_of(argument)
+        return True
 
     def _produce(self, output: Any, entry: Entry) -> Value | None:
         if not isinstance(output, Tensor):
             return None
         value = Value(output, entry)
-        self.set_current(output, value)
+        self._current[id(output)] = value
+        self.history.append((output, value))
         return value
-
-    def _constant(self, result: Tensor) -> Tensor:
-        self.set_current(result, Value(result))
-        return result
 
     def _add_source(self, tensor: Tensor) -> Value:
         value = Value(tensor)
+        value.family = self._writes.family_from_before(tensor)
+        if value.family is not None:
+            return self._writes.renew(tensor, value)
         value.since = len(self.entries)
         value.lost = self._why_lost(tensor)
         self.sources[value] = tensor
@@ -181,8 +187,6 @@ class Tape(TorchDispatchMode):
 
     def _why_lost(self, tensor: Tensor) -> str:
         """Why the gradient of a tensor that is new to the tape cannot be followed; empty where it can."""
-        if self._writes.is_written_elsewhere(tensor):
-            return LOST_VIEW
         node = tensor.grad_fn
         if node is not None and not self.everything and node._sequence_nr() >= self._first_number:
             return f"autograd made it during the recording ({node.name()}), by a way that the tape does not see"
@@ -227,12 +231,14 @@ class Tape(TorchDispatchMode):
         seeds = [(self._output_value(t), _seed(t, g)) for t, g in zip(outputs, upstream, strict=True)]
         entries = list(self.entries) if retain_tape else self._give_up_entries()
         with torch.no_grad():
-            found = sweep(entries, seeds, self.rules, self.everything, terms)
+            found = sweep(entries, seeds, self.rules, self.everything, terms, not retain_tape and terms is None)
         # What autograd treats as a leaf although the tape saw it made: `torch.zeros(3).requires_grad_()`.
         leaves: list[tuple[Tensor, Tensor | None]] = [
-            (v.tensor, g) for v, g in found.items() if v not in self.sources and _is_leaf(v.tensor)
+            (t, g) for v, g in found.items() if v not in self.sources and _is_leaf(t := v.users_tensor)
         ]
-        return Gradients([(t, found.get(v)) for v, t in self.sources.items()] + leaves)
+        wanted = ((v, t) for v, t in self.sources.items() if self.everything or t.requires_grad)
+        gradients = {id(t): found.get(v) for v, t in wanted}  # a leaf frozen meanwhile has none, as with autograd
+        return Gradients([(t, gradients.get(id(t))) for t in self.sources.values()] + leaves)
 
     def _output_value(self, output: Tensor) -> Value:
         if self.peek(output) is None:
@@ -242,7 +248,7 @@ class Tape(TorchDispatchMode):
             )
         value = self.value_of(output)
         if output.requires_grad and value.entry is not None and not value.entry.grad_mode:
-            value.grad_fn, value.root_node = output.grad_fn, root(output).grad_fn
+            value.grad_fn = node_of(output)
         return value
 
     def _give_up_entries(self) -> list[Entry]:
@@ -258,13 +264,12 @@ def _as_tuple(result: Any) -> tuple:
     return tuple(result) if isinstance(result, (list, tuple)) else (result,)
 
 
-def _is_written_out_view(value: Value) -> bool:
+def _is_written_out_view(entry: Entry) -> bool:
     """Whether PyTorch made this copy by itself, below autograd, of a view that is only *marked* conjugate or negative.
 
     Autograd connects the operation with the view; the tape sees the copy, which does not require a gradient.
     """
-    entry = value.entry
-    if entry is None or entry.op is not aten.clone.default or not entry.is_open[0]:
+    if entry.op is not CLONE or not entry.is_open[0]:
         return False
     view = entry.inputs[0].tensor
     return view.is_conj() or view.is_neg()

@@ -199,6 +199,34 @@ def test_a_used_up_tape_lets_go_of_intermediate_tensors(leaf):
     assert watch() is None
 
 
+def test_the_sweep_lets_go_as_it_passes_without_waiting_for_the_garbage_collector(leaf):
+    x = leaf(3)
+    with Tape() as tape:
+        middle = x.exp()
+        loss = middle.square().sum()
+    watch = weakref.ref(middle)
+    del middle
+    gc.disable()
+    try:
+        with torch.no_grad():
+            tape.backward(loss.detach_())
+        assert watch() is None
+    finally:
+        gc.enable()
+
+
+def test_a_leaf_frozen_after_its_use_has_no_gradient(leaf):
+    x, w = leaf(3), leaf(3)
+    with Tape() as tape:
+        loss = (x * w).sum()
+        x.requires_grad_(False)
+    loss.backward()
+    found = tape.backward(loss)
+    assert x.grad is None
+    assert found[x] is None
+    torch.testing.assert_close(found[w], w.grad)
+
+
 def test_backward_inside_the_block_is_refused(leaf):
     x = leaf(3)
     with Tape() as tape:

@@ -1,0 +1,70 @@
+"""Which tensor objects share memory, and where in it they lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from gradlab.backprop.values import Value
+
+
+@dataclass(eq=False, slots=True)
+class Memory:
+    """One storage: how often it was written during the recording, and whose it is.
+
+    Attributes:
+        writes: how many writes there have been; a value recorded at a smaller count is out of date.
+        families: by the base's id.
+        exposed: the values that the next write may overwrite.
+    """
+
+    writes: int = 0
+    families: dict[int, Family] = field(default_factory=dict)
+    exposed: list[Value] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class Family:
+    """The tensor objects that autograd counts as views of one base; a tensor that is no view is its own base."""
+
+    base: Tensor
+    memory: Memory
+
+
+def base_of(tensor: Tensor) -> Tensor:
+    """The tensor of which autograd takes this one for a view, or itself."""
+    return tensor if tensor._base is None else tensor._base
+
+
+def storage_of(tensor: Tensor) -> int:
+    """A key for the memory; a sparse tensor has none of its own to share."""
+    return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else id(tensor)
+
+
+def place_of(tensor: Tensor) -> tuple:
+    """Where it lies in its memory: the arguments of ``as_strided``."""
+    return tensor.size(), tensor.stride(), tensor.storage_offset()
+
+
+def why_unplaceable(view: Tensor, base: Tensor) -> str:
+    """Why a view cannot be found in its base by strides; empty where it can."""
+    if (view.dtype, view.is_conj(), view.is_neg()) != (base.dtype, base.is_conj(), base.is_neg()):
+        return (
+            f"its memory was written during the recording, and is seen as {view.dtype} and as {base.dtype}"
+            f"{', conjugate or negative' if view.dtype == base.dtype else ''}: write through one kind of view only"
+        )
+    if any(stride == 0 and size > 1 for size, stride in zip(base.size(), base.stride(), strict=True)):
+        return "its memory was written during the recording, and an expanded tensor was detached from it: clone that"
+    return ""
+
+
+def copy_of(tensor: Tensor, keep_place: bool) -> Tensor:
+    """A copy of a content; where a rule looks at its place in memory, it lies at the same place in new memory."""
+    if not keep_place:
+        return tensor.clone()
+    length = tensor.untyped_storage().nbytes() // tensor.element_size()
+    return tensor.as_strided((length,), (1,), 0).clone().as_strided(*place_of(tensor))
