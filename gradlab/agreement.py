@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradlab.tensors import dense, floats
+
 FLOOR = 1e-3
 
 
@@ -103,17 +105,17 @@ def compare(pairs: Mapping[str, Pair]) -> dict[str, Agreement]:
 
 
 def _fill(pair: Pair) -> tuple[Tensor, Tensor]:
-    manual, autograd = (t.to_dense() if t is not None and t.layout != torch.strided else t for t in pair)
+    manual, autograd = (None if t is None else dense(t) for t in pair)
     if manual is None:
         assert autograd is not None
         manual = torch.zeros_like(autograd)
     if autograd is None:
         autograd = torch.zeros_like(manual)
-    return manual.detach(), autograd.detach()
+    return manual, autograd
 
 
 def _largest_entries(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[float, float, float]]:
-    """max|a|, max|b|, max|a − b| of each pair; one transfer from the device for all of them."""
+    """max|a|, max|b|, max|a − b| of each pair."""
     if not pairs:
         return []
     with torch.no_grad():
@@ -121,7 +123,7 @@ def _largest_entries(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[float, fl
         autograd = [b for _, b in pairs]
         tensors = [*manual, *autograd, *torch._foreach_sub(manual, autograd)]
         norms = torch._foreach_norm([t if t.numel() else t.new_zeros(1) for t in tensors], ord=math.inf)
-        flat = torch.stack([n.double() for n in norms]).tolist()
+        flat = floats(norms)
     n = len(pairs)
     return list(zip(flat[:n], flat[n : 2 * n], flat[2 * n :], strict=True))
 

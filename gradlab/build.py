@@ -18,8 +18,6 @@ from torch import nn
 from gradlab.errors import BadInput
 from gradlab.probes import Probe
 
-GROUPS = ("loss", "model", "optimizer", "data", "trainer", "probes", "experiment")
-
 
 def config_folder() -> Path:
     """Where the configs lie: inside the installed package, or at the top of a checkout."""
@@ -56,7 +54,7 @@ def build(cfg: DictConfig) -> Parts:
         BadInput: names the group, the cause, and what could be chosen instead.
     """
     data = _make(cfg, "data")
-    with_setup(data)
+    _set_up(data)
     loss = _make(cfg, "loss")
     model = _make(cfg, "model")
     optimizer = _make(cfg, "optimizer")
@@ -70,7 +68,7 @@ def build(cfg: DictConfig) -> Parts:
     return Parts(model, loss, optimizer, data, {name: _make(cfg.probes, name, "probes.") for name in cfg.probes})
 
 
-def with_setup(data: Any) -> None:
+def _set_up(data: Any) -> None:
     if not isinstance(data, pl.LightningDataModule):
         raise BadInput(f"data: {type(data).__name__} is no LightningDataModule: give a class that is one")
     try:

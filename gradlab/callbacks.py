@@ -51,7 +51,6 @@ class GradientLabCallback(pl.Callback):
         self._probes = default_probes() if probes is None else dict(probes)
         self._root = root
         self._sinks = None if sinks is None else list(sinks)
-        self._figures = figures
         self._own_sinks: list[Sink] = []
         self._memory = MemorySink(limit=2000) if figures else None
         self._lab: GradientLab | None = None

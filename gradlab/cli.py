@@ -16,16 +16,25 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from gradlab.errors import EXIT_CODES
+
 FULL_ERROR = "HYDRA_FULL_ERROR"
-BAD_INPUT = 2
-SHORTCUTS = ("experiment", "loss", "model", "data")  # whoever chooses one of these has left the main job
+OTHER_JOB = {"experiment", "loss", "model", "data"}  # whoever chooses one of these has left the main job
 
 
 def main(arguments: list[str]) -> int:
     """Runs what the arguments say and returns the exit code."""
-    wants_traceback = os.environ.get(FULL_ERROR) == "1"
+    asked = os.environ.get(FULL_ERROR)
     os.environ[FULL_ERROR] = "1"  # Hydra then hands its errors on, instead of exiting with 1 itself
+    try:
+        return _run(arguments, wants_traceback=asked == "1")
+    finally:
+        os.environ.pop(FULL_ERROR)
+        if asked is not None:
+            os.environ[FULL_ERROR] = asked
 
+
+def _run(arguments: list[str], wants_traceback: bool) -> int:
     def report(error: BaseException) -> int:
         from gradlab.messages import explain
 
@@ -39,7 +48,7 @@ def main(arguments: list[str]) -> int:
     try:
         _hydra(_with_main_job(arguments), codes, report)
     except SystemExit as end:  # argparse: --help, or an unknown flag
-        return BAD_INPUT if end.code not in (0, None) else 0
+        return EXIT_CODES["bad input"] if end.code not in (0, None) else 0
     except BaseException as error:
         return report(error)
     return next((code for code in codes if code), 0)
@@ -48,7 +57,7 @@ def main(arguments: list[str]) -> int:
 def _with_main_job(arguments: list[str]) -> list[str]:
     """Bare ``python -m gradlab`` is ``experiment=backprop``, also with values set: ``trainer.max_steps=50``."""
     chosen = {a.lstrip("+~").partition("=")[0] for a in arguments}
-    return arguments if chosen & set(SHORTCUTS) else [*arguments, "experiment=backprop"]
+    return arguments if chosen & OTHER_JOB else [*arguments, "experiment=backprop"]
 
 
 def _hydra(arguments: list[str], codes: list[int], report: Callable[[BaseException], int]) -> None:

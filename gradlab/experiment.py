@@ -14,6 +14,7 @@ from rich.console import Console
 from gradlab.backprop import TapeError
 from gradlab.build import Parts, build, make_trainer
 from gradlab.callbacks import GradientLabCallback, StopAtNonFinite
+from gradlab.data.table import checked_seed
 from gradlab.descent import DescentModule
 from gradlab.errors import BadInput
 from gradlab.evaluate import evaluate
@@ -22,7 +23,7 @@ from gradlab.losses import Surface
 from gradlab.nonfinite import NonFiniteError
 from gradlab.progress import StepBar
 from gradlab.records import Array, Hparams, Record
-from gradlab.report import Summary, describe, print_report
+from gradlab.report import Summary, describe, objective, print_report
 from gradlab.settings import settings_of
 from gradlab.sinks import MemorySink
 from gradlab.sinks.tensorboard import TensorBoardSink
@@ -80,7 +81,7 @@ class Run:
         finally:
             self.tensorboard.close()
         print_report(self.summary, self._tally(), self.folder, Console())
-        return self.summary.metrics.get("test_loss", self.summary.metrics.get("loss", math.nan))
+        return objective(self.summary.metrics)
 
     def _fit(self) -> None:
         """Trains; how it ended goes into the summary."""
@@ -134,6 +135,8 @@ class Run:
             metrics["steps_compared"] = tally.steps
             metrics["partials_compared"] = tally.partials
             metrics["worst_relative_error"] = tally.worst_error
+        if self.stopping.skipped_steps:
+            metrics["steps_skipped_by_the_scaler"] = self.stopping.skipped_steps
         return metrics
 
     def _record_last_point(self) -> None:
@@ -166,7 +169,7 @@ def _set_threads(cfg: DictConfig) -> None:
 
 
 def _seed(cfg: DictConfig) -> int:
-    seed = cfg.seed
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise BadInput(f"seed={seed}: give a whole number from 0 to 4294967295")
-    return seed
+    try:
+        return checked_seed(cfg.seed)
+    except ValueError as error:
+        raise BadInput(f"seed={cfg.seed}: {error}") from error

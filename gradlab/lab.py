@@ -90,15 +90,11 @@ class GradientLab:
         self._tape: Tape | None = None
         self._watch: GraphWatch | None = None
         self._due: list[Probe] = []
+        self._parameters: dict[str, Tensor] = {}
         self._index = -1
         self._is_recording = False
         self._is_reported = False
         self._seen: list[tuple[Tensor, list[Term] | None, Reconciliation | None]] = []
-
-    @property
-    def parameters(self) -> dict[str, Tensor]:
-        """The trainable parameters by name."""
-        return {name: p for name, p in self.root.named_parameters() if p.requires_grad}
 
     def label(self, entry: Entry) -> str:
         """The path of the module an operation ran in, relative to the root; a class name outside of it."""
@@ -113,6 +109,7 @@ class GradientLab:
             self._seen.clear()
             self._is_reported = False
         self._index = index
+        self._parameters = {name: p for name, p in self.root.named_parameters() if p.requires_grad}
         self._due = [probe for probe in self.probes.values() if probe.schedule(index)]
         self.record_next_forward()
 
@@ -139,7 +136,7 @@ class GradientLab:
             self._tape = None
             if self._watch is not None:
                 self._watch.close()
-                reconciliation = reconcile(self._watch, gradients, terms, self.parameters, self.label)
+                reconciliation = reconcile(self._watch, gradients, terms, self._parameters, self.label)
                 self.tally.add(self._index, reconciliation)
                 self._watch = None
         if not self._seen:  # the first backward pass of a step is the one that is shown
@@ -151,12 +148,11 @@ class GradientLab:
             return
         self._is_reported = True
         loss, terms, reconciliation = self._seen[0]
-        parameters = self.parameters
         step = Step(
             index=self._index,
             loss=float(loss),
-            parameters=parameters,
-            gradients={name: p.grad for name, p in parameters.items()},
+            parameters=self._parameters,
+            gradients={name: p.grad for name, p in self._parameters.items()},
             terms=terms,
             reconciliation=reconciliation,
             label=self.label,

@@ -12,22 +12,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gradlab.backprop import TapeError
 from gradlab.build import config_folder
-from gradlab.errors import BadInput
-
-ERROR, BAD_INPUT, INTERRUPTED = 1, 2, 130
+from gradlab.errors import EXIT_CODES, BadInput
 
 
 def explain(error: BaseException, arguments: list[str]) -> tuple[str, int]:
     """One message (what, why, what to do, the valid options) and the exit code."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted", INTERRUPTED
+        return "interrupted", EXIT_CODES["interrupted"]
     if isinstance(error, (BadInput, TapeError)):
-        return str(error), BAD_INPUT
+        return str(error), EXIT_CODES["bad input"]
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return _about_config("\n".join(_chain(error)), arguments), BAD_INPUT
+        return _about_config("\n".join(_chain(error)), arguments), EXIT_CODES["bad input"]
     if isinstance(error, OSError):
-        return f"{error}: choose a folder that can be written, with hydra.run.dir=FOLDER", BAD_INPUT
-    return f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)", ERROR
+        return f"{error}: choose a folder that can be written, with hydra.run.dir=FOLDER", EXIT_CODES["bad input"]
+    return f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)", EXIT_CODES["error"]
 
 
 def _chain(error: BaseException | None) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from gradlab.backprop import Entry, Tape, Term, Value
+from gradlab.backprop import Entry, Tape, Term
 
 
 class NonFiniteError(RuntimeError):
@@ -60,7 +60,7 @@ def non_finite_gradients(module: nn.Module) -> list[str]:
 
 
 def _inputs(entry: Entry) -> Iterable[Tensor]:
-    return (value.tensor for value in entry.inputs if isinstance(value, Value))
+    return (value.tensor for value in entry.inputs)
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -71,8 +71,7 @@ def _is_finite(tensor: Tensor) -> bool:
 
 def _describe(entry: Entry, tensor: Tensor) -> str:
     bad = tensor.numel() - int(torch.isfinite(tensor).sum())
-    name = entry.op._schema.name.split("::")[-1]
-    return f"{name} in {entry.scope.label}: {bad} of {tensor.numel()} entries"
+    return f"{entry.name} in {entry.scope.label}: {bad} of {tensor.numel()} entries"
 
 
 def _statistics(entry: Entry) -> str:

@@ -170,7 +170,7 @@ class _Blame:
                 name: str = node.name()
                 return Culprit(
                     node=name,
-                    operations=tuple(dict.fromkeys(t.entry.op._schema.name.split("::")[-1] for t in terms)),
+                    operations=tuple(dict.fromkeys(t.entry.name for t in terms)),
                     function=name.removesuffix("Backward") if isinstance(node, BackwardCFunction) else "",
                     module=self.label(terms[0].entry),
                     agreement=worst,

@@ -14,10 +14,8 @@ from rich.console import Console, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 
+from gradlab.errors import EXIT_CODES
 from gradlab.lab import Disagreement, Tally
-
-EXIT_CODES = {"agree": 0, "not compared": 0, "diverged as expected": 0, "bad input": 2}
-EXIT_CODES |= {"disagree": 3, "non-finite": 4, "interrupted": 130, "error": 1}
 
 
 @dataclass(slots=True)
@@ -45,6 +43,11 @@ class Summary:
 
 def read_summary(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+
+def objective(metrics: dict[str, Any]) -> float:
+    """What a sweep minimises: the loss on test data, else at the point reached; NaN where there is neither."""
+    return float(metrics.get("test_loss", metrics.get("loss", math.nan)))
 
 
 def describe(disagreement: Disagreement) -> list[dict[str, Any]]:

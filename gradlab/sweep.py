@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from gradlab.report import read_summary, show
+from gradlab.report import objective, read_summary, show
 
 COLUMNS = ("loss", "test_loss", "accuracy", "distance", "worst_relative_error")
 
@@ -34,9 +35,8 @@ class SweepTable(Callback):
 
 def _rank(summary: dict[str, Any]) -> float:
     """Best objective first; a job without one last."""
-    metrics = summary["metrics"]
-    value = metrics.get("test_loss", metrics.get("loss"))
-    return value if isinstance(value, (int, float)) else float("inf")
+    value = objective(summary["metrics"])
+    return math.inf if math.isnan(value) else value
 
 
 def _cell(value: Any) -> str:

@@ -1,12 +1,16 @@
 """The lab inside Lightning trainers that gradlab did not set up. Expected gradients come from plain autograd."""
 
+from types import SimpleNamespace
+
 import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
 
 import gradlab
+from gradlab.callbacks import StopAtNonFinite
 from gradlab.data import Batches
+from gradlab.nonfinite import NonFiniteError
 from gradlab.probes import AgreementProbe, ChainRuleProbe, GradientProbe, PartialsProbe
 from gradlab.records import Breakdown
 from gradlab.schedules import every
@@ -173,3 +177,17 @@ def test_by_default_it_writes_beside_the_trainer_and_draws_when_asked(tmp_path):
     trainer.fit(Net())
     assert len(list((tmp_path / "gradlab").glob("events.out.tfevents.*"))) == 1
     assert (tmp_path / "gradlab" / "gradient_flow.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_gradient_that_the_scaler_skips_is_counted_and_no_error():
+    stop, module = StopAtNonFinite(), Net()
+    module.net[0].weight.grad = torch.full_like(module.net[0].weight, float("inf"))
+    stop.on_train_batch_start(None, module, (X[:6], Y[:6]), 0)
+
+    def trainer(scaler):
+        return SimpleNamespace(precision_plugin=SimpleNamespace(scaler=scaler), global_step=7)
+
+    stop.on_before_optimizer_step(trainer(scaler=object()), module, None)
+    assert stop.skipped_steps == 1
+    with pytest.raises(NonFiniteError, match=r"net\.0\.weight is non-finite at step 7"):
+        stop.on_before_optimizer_step(trainer(scaler=None), module, None)

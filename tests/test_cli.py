@@ -235,6 +235,13 @@ def test_traceback_only_when_asked_for(here, capsys, monkeypatch):
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_the_environment_is_as_before(here, capsys):
+    assert main(["optimizer.lr=-1"]) == 2
+    assert "HYDRA_FULL_ERROR" not in os.environ
+    assert main(["optimizer.lr=-1"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_a_sweep_runs_all_jobs_and_exits_with_the_first_failure(here, capsys):
     code = main(
         ["-m", "loss=cross_entropy,quadratic", "optimizer=sgd,adam", "trainer.max_steps=2", "probes=[agreement]"]

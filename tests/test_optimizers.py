@@ -4,14 +4,11 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from shipped import load
 
-from gradlab.build import config_folder, options
+from gradlab.build import options
 
 OPTIMIZERS = [o for o in options("optimizer") if o != "custom"]
-
-
-def load(group, option):
-    return OmegaConf.load(config_folder() / group / f"{option}.yaml")
 
 
 def distance_after(surface, optimizer, steps, minimizer, **settings):

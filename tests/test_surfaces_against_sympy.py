@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from shipped import load
 
 from gradlab.backprop import Tape
-from gradlab.build import config_folder, options
+from gradlab.build import options
 from gradlab.losses import Surface
-
-
-def load(group, option):
-    return OmegaConf.load(config_folder() / group / f"{option}.yaml")
 
 
 def surfaces():

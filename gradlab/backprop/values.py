@@ -114,6 +114,11 @@ class Entry:
         self.grad_mode = grad_mode
         self.scope = scope
 
+    @property
+    def name(self) -> str:
+        """The operation's own name, without namespace and overload: ``mul``."""
+        return self.op._schema.name.partition("::")[2]
+
     def argument(self, position: int, name: str) -> Any:
         """The argument at a position of the operation's schema, wherever the caller put it."""
         return self.args[position] if position < len(self.args) else self.kwargs.get(name)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from gradlab.backprop import Term, Value
-from gradlab.backprop.ops import facts
 from gradlab.probes.base import Need, Step
 from gradlab.records import Breakdown, Record, Scalar
 from gradlab.records import Term as TermRecord
 from gradlab.schedules import Schedule, every, log_spaced
+from gradlab.tensors import floats
 
 aten = torch.ops.aten
 
@@ -143,18 +143,16 @@ def _name(term: Term, value: Value, names: Mapping[int, str]) -> str:
     if id(origin.tensor) in names:
         return names[id(origin.tensor)]
     if origin.entry is not None:
-        return f"output of {origin.entry.op._schema.name.split('::')[-1]}"
-    places = facts(term.entry.op).tensor_arguments
+        return f"output of {origin.entry.name}"
+    places = term.entry.facts.tensor_arguments
     return next((name for i, name in places if term.entry.argument(i, name) is value), "input")
 
 
 def _norms(groups: list[list[Tensor]]) -> list[float]:
-    """The L2 norm over all tensors of each group; 0 for an empty one. One transfer from the device."""
+    """The L2 norm over all tensors of each group; 0 for an empty one."""
     flat = [t.detach() for group in groups for t in group]
-    if not flat:
-        return [0.0] * len(groups)
-    squares = iter((torch.stack([n.double() for n in torch._foreach_norm(flat)]) ** 2).tolist())
-    return [math.sqrt(sum(next(squares) for _ in group)) for group in groups]
+    norms = iter(floats(torch._foreach_norm(flat)) if flat else [])
+    return [math.hypot(*(next(norms) for _ in group)) for group in groups]
 
 
 def _ratio(below: float, above: float) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 from gradlab.probes.base import Need, Step
 from gradlab.records import Histogram, Record, Scalar
 from gradlab.schedules import Schedule, every
+from gradlab.tensors import dense, floats
 
 
 class GradientProbe:
@@ -31,7 +32,7 @@ class GradientProbe:
         self.bins = bins
 
     def measure(self, step: Step) -> Iterator[Record]:
-        present = {name: _dense(g) for name, g in step.gradients.items() if g is not None and g.numel()}
+        present = {name: dense(g) for name, g in step.gradients.items() if g is not None and g.numel()}
         yield Scalar("coverage/parameters_with_gradient", step.index, len(present))
         yield Scalar("coverage/parameters", step.index, len(step.gradients))
         for name, (l2, linf) in zip(present, _norms(list(present.values())), strict=True):
@@ -54,16 +55,9 @@ class GradientProbe:
         yield Histogram(f"gradient/{name}/histogram", index, np.linspace(low, high, self.bins + 1), counts)
 
 
-def _dense(gradient: Tensor) -> Tensor:
-    gradient = gradient.detach()
-    return gradient if gradient.layout == torch.strided else gradient.to_dense()
-
-
 def _norms(tensors: list[Tensor]) -> list[tuple[float, float]]:
-    """L2 and L∞ of each tensor, in one transfer from the device."""
+    """L2 and L∞ of each tensor."""
     if not tensors:
         return []
-    l2 = torch._foreach_norm(tensors)
-    linf = torch._foreach_norm(tensors, ord=math.inf)
-    flat = torch.stack([n.double() for n in [*l2, *linf]]).tolist()
+    flat = floats([*torch._foreach_norm(tensors), *torch._foreach_norm(tensors, ord=math.inf)])
     return list(zip(flat[: len(tensors)], flat[len(tensors) :], strict=True))
