@@ -7,18 +7,19 @@ called, so they read as the model's author writes them: ``encoder.fc``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from torch import nn
 from torch.nn.modules import module as torch_module
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """A place in a model: the module that was running, and the outermost module called."""
+    """A place in a model: the module that was running, the outermost module called, and the place it was called from."""
 
-    module: nn.Module | None
-    root: nn.Module | None
+    __slots__ = ("module", "root", "caller")
+
+    def __init__(self, module: nn.Module | None, root: nn.Module | None, caller: Scope | None = None) -> None:
+        self.module = module
+        self.root = root
+        self.caller = caller
 
     @property
     def path(self) -> str:
@@ -36,13 +37,12 @@ class Scope:
 OUTSIDE = Scope(None, None)
 
 
-@dataclass(slots=True)
 class ModuleTracker:
     """Follows which module is running, while it is open."""
 
-    current: Scope = OUTSIDE
-    _stack: list[Scope] = field(default_factory=list)
-    _handles: list = field(default_factory=list)
+    def __init__(self) -> None:
+        self.current = OUTSIDE
+        self._handles: list = []
 
     def open(self) -> None:
         self._handles = [
@@ -54,16 +54,15 @@ class ModuleTracker:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._stack.clear()
         self.current = OUTSIDE
 
     def _enter(self, module: nn.Module, inputs: object) -> None:
-        self._stack.append(self.current)
-        self.current = Scope(module, self.current.root or module)
+        current = self.current
+        self.current = Scope(module, current.root or module, current)
 
     def _leave(self, module: nn.Module, inputs: object, output: object) -> None:
-        # A module whose forward raised inside a caught exception may leave scopes above it: drop them too.
-        while self._stack:
-            left, self.current = self.current, self._stack.pop()
+        # A module whose forward raised inside a caught exception may leave scopes below it: drop them too.
+        while (caller := self.current.caller) is not None:
+            left, self.current = self.current, caller
             if left.module is module:
                 break

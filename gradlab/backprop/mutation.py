@@ -119,10 +119,10 @@ class Writes:
         entry = tape.entry(aten.as_strided_scatter.default, (base, target, *place_of(target)), {})
         entry.number = next_sequence_number() if is_seen and entry.grad_mode else NO_NODE
         entry.inputs[1].version = None
-        if is_seen:
-            entry.is_open[1] = entry.inputs[1].is_differentiable
-        else:
+        if not is_seen:
             entry.old = (before,)
+        elif not tape.everything:
+            entry.is_open[1] = entry.inputs[1].is_differentiable
         reason = why_unplaceable(target, base)
         if reason:
             lost = Value(base)
@@ -162,7 +162,7 @@ class Writes:
             whole = Value(tensor)
             whole.lost = reason
             return self._alias(whole, old)
-        entry = self._entry(aten.as_strided.default, [whole, *place_of(tensor)])
+        entry = self._entry(aten.as_strided.default, whole, *place_of(tensor))
         entry.is_open = [self.tape.everything or base.requires_grad]
         entry.old = old
         if isinstance(node, BackwardCFunction):
@@ -173,13 +173,13 @@ class Writes:
         return entry
 
     def _alias(self, value: Value, old: tuple[Value | None, ...]) -> Entry:
-        entry = self._entry(aten.alias.default, [value])
+        entry = self._entry(aten.alias.default, value)
         entry.old = old
         return entry
 
-    def _entry(self, op: Op, args: list) -> Entry:
-        entry = self.tape.entry(op, args[1:], {})
-        entry.args, entry.inputs, entry.is_open = args, [args[0]], [True]
+    def _entry(self, op: Op, value: Value, *rest: Any) -> Entry:
+        entry = self.tape.entry(op, rest, {})
+        entry.args, entry.inputs, entry.is_open = (value.tensor, *rest), [value], [True]
         entry.number, entry.grad_mode = NO_NODE, True
         return entry
 

@@ -29,6 +29,8 @@ class OpFacts:
     Attributes:
         functional: the operation that computes the same without writing (``add`` for ``add_``), or itself.
         tensor_arguments: (position, name) of each argument that holds a tensor or a list of tensors.
+        has_lists: whether one of them holds a list.
+        groups: for each position, where among ``tensor_arguments`` it stands.
         written: (position, name) of each argument whose contents the operation overwrites.
         is_plain: whether it only reads its arguments, and the tape records it as it is.
         is_shape_only: whether it looks at an argument's shape and never at its content: no gradient passes.
@@ -36,6 +38,8 @@ class OpFacts:
 
     functional: Op
     tensor_arguments: tuple[tuple[int, str], ...]
+    has_lists: bool
+    groups: dict[int, int]
     written: tuple[tuple[int, str], ...]
     is_plain: bool
     is_shape_only: bool
@@ -50,9 +54,12 @@ def facts(op: Op) -> OpFacts:
         <OpOverload(op='aten.add', overload='Tensor')>
     """
     arguments = list(enumerate(op._schema.arguments))
+    holding = [(i, a) for i, a in arguments if "Tensor" in str(a.type)]
     return OpFacts(
         functional=_functional_twin(op) if op._schema.is_mutable else op,
-        tensor_arguments=tuple((i, a.name) for i, a in arguments if "Tensor" in str(a.type)),
+        tensor_arguments=tuple((i, a.name) for i, a in holding),
+        has_lists=any("List" in str(a.type) for _, a in holding),
+        groups={i: place for place, (i, _) in enumerate(holding)},
         written=tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write),
         is_plain=not op._schema.is_mutable and op is not aten.native_batch_norm.default and op is not DETACH,
         is_shape_only=op in SHAPE_ONLY,

@@ -23,7 +23,7 @@ from gradlab.backprop.errors import MissingRuleError, TapeError
 from gradlab.backprop.rules.shapes import sum_to
 from gradlab.backprop.rules.table import Op, Rule
 from gradlab.backprop.stops import Stops
-from gradlab.backprop.values import Entry, Value
+from gradlab.backprop.values import Entry, Group, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def sweep(
     while entries:
         entry = entries.pop()
         upstream = tuple([gradients.pop(v, None) for v in entry.outputs])  # type: ignore[arg-type]
-        if any(g is not None for g in upstream):
+        if any([g is not None for g in upstream]):
             term = _pass_back(entry, upstream, gradients, stops, rules)
             if terms is not None and term is not None:
                 terms.append(term)
@@ -130,39 +130,51 @@ def _downstream(
     entry: Entry, rule: Rule, upstream: tuple[Tensor | None, ...], wanted: list[Value]
 ) -> list[tuple[Value, Tensor]]:
     """What one operation contributes to each of its inputs."""
-    for value in entry.values_at(rule.reads):
-        _refuse_changed(value, entry, rule)
-    for output in entry.outputs if rule.reads_output else ():
-        _refuse_changed(output, entry, rule)
-    args = [a.tensor if type(a) is Value else _content(a) for a in entry.args]
-    kwargs = {k: _content(a) for k, a in entry.kwargs.items()} if entry.kwargs else {}
-    several = len(entry.outputs) > 1
-    y = tuple([v.tensor if v is not None else None for v in entry.outputs]) if several else _content(entry.outputs[0])
-    g = upstream if several else upstream[0]
+    groups = entry.grouped()
+    _refuse_changes(entry, rule, groups)
+    args, kwargs = entry.arguments()
+    outputs = entry.outputs
+    if len(outputs) > 1:
+        g: Any = upstream
+        y: Any = tuple([v and v.tensor for v in outputs])
+    else:
+        g = upstream[0]
+        y = outputs[0] and outputs[0].tensor
     parts = rule.function(y, *args, **kwargs) if rule.is_pointwise else rule.function(g, y, *args, **kwargs)
     downstream: list[tuple[Value, Tensor]] = []
-    for value, piece in _pairs(entry, parts if type(parts) is tuple else (parts,), wanted):
+    for value, piece in _pairs(groups, parts if type(parts) is tuple else (parts,), wanted):
         if piece is None:
             continue
         gradient = _times(g, piece) if rule.is_pointwise else piece
-        if gradient.shape != value.tensor.shape or gradient.dtype is not value.tensor.dtype:
-            gradient = _fit(gradient, value.tensor)
+        like = value.tensor
+        if gradient.shape != like.shape or gradient.dtype is not like.dtype:
+            gradient = _fit(gradient, like)
         downstream.append((value, gradient))
     return downstream
 
 
-def _pairs(entry: Entry, parts: tuple, wanted: list[Value]) -> Iterator[tuple[Value, Any]]:
+def _pairs(groups: Sequence[Group], parts: tuple, wanted: list[Value]) -> Iterator[tuple[Value, Any]]:
     """Each wanted value with the part of the rule's answer that belongs to it."""
-    for (position, name), part in zip(entry.facts.tensor_arguments, parts, strict=False):
-        argument = entry.argument(position, name)
-        if part is None:
+    for group, part in zip(groups, parts, strict=False):
+        if part is None or group is None:
             continue
-        if type(argument) is Value:
-            if argument in wanted:
-                yield argument, part() if callable(part) else part
-        elif type(argument) is list and any(value in wanted for value in argument):
+        if type(group) is Value:
+            if group in wanted:
+                yield group, part() if callable(part) else part
+        elif any(value in wanted for value in group):
             pieces: Any = part() if callable(part) else part
-            yield from (pair for pair in zip(argument, pieces, strict=True) if pair[0] in wanted)
+            yield from (pair for pair in zip(group, pieces, strict=True) if pair[0] in wanted)
+
+
+def _refuse_changes(entry: Entry, rule: Rule, groups: Sequence[Group]) -> None:
+    """An error where a content that the rule reads is not the one that was recorded."""
+    place_of = entry.facts.groups
+    for position in rule.reads:
+        group = groups[place_of[position]] if position in place_of else None
+        for value in (group,) if type(group) is Value else group or ():
+            _refuse_changed(value, entry, rule)
+    for value in entry.outputs if rule.reads_output else ():
+        _refuse_changed(value, entry, rule)
 
 
 def _refuse_changed(value: Value | None, entry: Entry, rule: Rule) -> None:
@@ -171,14 +183,6 @@ def _refuse_changed(value: Value | None, entry: Entry, rule: Rule) -> None:
             f"a tensor of shape {tuple(value.tensor.shape)}, read by {rule.name} in module {entry.scope.label}, "
             "was changed after it was recorded: sweep before the optimizer's step or any other update"
         )
-
-
-def _content(argument: Any) -> Any:
-    if type(argument) is Value:
-        return argument.tensor
-    if type(argument) is list:
-        return [_content(a) for a in argument]
-    return argument
 
 
 def _times(upstream: Any, local: Any) -> Tensor:

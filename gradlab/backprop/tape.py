@@ -27,7 +27,7 @@ from gradlab.backprop.ops import DETACH, facts, undeclared_writes
 from gradlab.backprop.rules import RULES, Rule
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.sweep import Term, sweep
-from gradlab.backprop.values import Entry, Value, node_of, version_of
+from gradlab.backprop.values import NO_NODE, Entry, Value, node_of, version_of
 
 CLONE = torch.ops.aten.clone.default
 
@@ -86,13 +86,13 @@ class Tape(TorchDispatchMode):
             if value.version is None:
                 value.version = version_of(value.tensor)
 
-    def __torch_dispatch__(self, func: Op, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_dispatch__(self, func: Op, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         known = facts(func)
         if not known.is_plain:
             return self._record_special(func, args, kwargs or {})
         entry = self.entry(func, args, kwargs or {})
         result = func(*args, **kwargs) if kwargs else func(*args)
-        self.append(entry, result if type(result) in (tuple, list) else (result,))
+        self.append(entry, (result,) if isinstance(result, Tensor) else _as_tuple(result))
         return result
 
     def _record_special(self, func: Op, args: tuple, kwargs: dict) -> Any:
@@ -107,24 +107,33 @@ class Tape(TorchDispatchMode):
             self.append(entry, _as_tuple(result))
         return result
 
-    def entry(self, op: Op, args: Sequence, kwargs: dict) -> Entry:
-        """A new entry for ``op`` with its arguments bound to their present values; not yet on the tape."""
+    def entry(self, op: Op, args: Sequence, kwargs: dict[str, Any]) -> Entry:
+        """A new entry for ``op`` with its inputs bound to their present values; not yet on the tape."""
+        known = facts(op)
         inputs: list[Value] = []
         is_open: list[bool] = []
-        bind = self._bind
-        bound_args = [bind(a, inputs, is_open) for a in args]
-        bound_kwargs = {k: bind(a, inputs, is_open) for k, a in kwargs.items()} if kwargs else kwargs
-        number = next_sequence_number() - 1
-        while number in self._writes.taken:
-            number -= 1
-        scope = self._modules.current
-        return Entry(op, bound_args, bound_kwargs, inputs, is_open, number, torch.is_grad_enabled(), scope)
+        for position, name in known.tensor_arguments:
+            self._bind(args[position] if position < len(args) else kwargs.get(name), inputs, is_open)
+        number, grad_mode = NO_NODE, False
+        if not self.everything:
+            number, grad_mode = next_sequence_number() - 1, torch.is_grad_enabled()
+            while number in self._writes.taken:
+                number -= 1
+        return Entry(op, known, args, kwargs, inputs, is_open, number, grad_mode, self._modules.current)
 
     def append(self, entry: Entry, outputs: Sequence) -> None:
         """Puts an entry on the tape; each tensor in ``outputs`` holds a new value that the entry made."""
-        entry.index = len(self.entries)
-        entry.outputs = tuple([self._produce(t, entry) for t in outputs])
-        self.entries.append(entry)
+        entries = self.entries
+        entry.index = len(entries)
+        entries.append(entry)
+        made: list[Value | None] = []
+        for output in outputs:
+            value = None
+            if isinstance(output, Tensor):
+                value = Value(output, entry)
+                self.set_current(output, value)
+            made.append(value)
+        entry.outputs = tuple(made)
 
     def value_of(self, tensor: Tensor) -> Value:
         """The value that a tensor object holds at the moment; a tensor never seen before enters from outside."""
@@ -146,15 +155,15 @@ class Tape(TorchDispatchMode):
         self._current[id(tensor)] = value
         self.history.append((tensor, value))
 
-    def _bind(self, argument: Any, inputs: list[Value], is_open: list[bool]) -> Any:
+    def _bind(self, argument: Any, inputs: list[Value], is_open: list[bool]) -> None:
         if isinstance(argument, Tensor):
             value = self.value_of(argument)
             inputs.append(value)
-            is_open.append(self.everything or self._requires_grad(argument, value))
-            return value
-        if isinstance(argument, (list, tuple)):
-            return [self._bind(a, inputs, is_open) for a in argument]
-        return argument
+            if not self.everything:
+                is_open.append(self._requires_grad(argument, value))
+        elif isinstance(argument, (list, tuple)):
+            for each in argument:
+                self._bind(each, inputs, is_open)
 
     def _requires_grad(self, argument: Tensor, value: Value) -> bool:
         entry = value.entry
@@ -165,14 +174,6 @@ class Tape(TorchDispatchMode):
         if not entry.grad_mode:
             value.grad_fn = node_of(argument)
         return True
-
-    def _produce(self, output: Any, entry: Entry) -> Value | None:
-        if not isinstance(output, Tensor):
-            return None
-        value = Value(output, entry)
-        self._current[id(output)] = value
-        self.history.append((output, value))
-        return value
 
     def _add_source(self, tensor: Tensor) -> Value:
         value = Value(tensor)

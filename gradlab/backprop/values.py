@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Union
 
 from torch import Tensor
 
 from gradlab.backprop.modules import Scope
-from gradlab.backprop.ops import facts
+from gradlab.backprop.ops import OpFacts
 from gradlab.backprop.rules.table import Op
 
 if TYPE_CHECKING:
     from gradlab.backprop.memory import Family
 
 NO_NODE = -1
+Group = Union["Value", "list[Value | None]", None]
 
 
 class Value:
@@ -76,9 +77,9 @@ class Entry:
     Attributes:
         op: the primitive operation; for an in-place one, the operation that computes the same without writing.
         facts: what its schema says.
-        args, kwargs: its arguments, with a `Value` in place of each tensor.
-        inputs: those values in order.
-        is_open: for each input, whether a gradient passes to it.
+        args, kwargs: its arguments as it got them; `arguments` gives them with their contents of then.
+        inputs: the values of the tensors among them, in order.
+        is_open: for each input, whether a gradient passes to it; empty on a tape that differentiates everything.
         outputs: the values it made (None for an output that is no tensor).
         index: its place on the tape.
         number: autograd's sequence number, by which autograd's own node for it is found; `NO_NODE` for what only
@@ -89,15 +90,16 @@ class Entry:
             passes there.
     """
 
-    outputs: tuple[Value | None, ...] = ()
-    index = -1
-    old: tuple[Value | None, ...] = ()
+    __slots__ = (
+        "op", "facts", "args", "kwargs", "inputs", "is_open", "outputs", "index", "number", "grad_mode", "scope", "old",
+    )  # fmt: skip
 
     def __init__(
         self,
         op: Op,
-        args: list,
-        kwargs: dict,
+        facts: OpFacts,
+        args: Sequence,
+        kwargs: dict[str, Any],
         inputs: list[Value],
         is_open: list[bool],
         number: int,
@@ -105,7 +107,7 @@ class Entry:
         scope: Scope,
     ) -> None:
         self.op = op
-        self.facts = facts(op)
+        self.facts = facts
         self.args = args
         self.kwargs = kwargs
         self.inputs = inputs
@@ -113,11 +115,40 @@ class Entry:
         self.number = number
         self.grad_mode = grad_mode
         self.scope = scope
+        self.outputs: tuple[Value | None, ...] = ()
+        self.index = -1
+        self.old: tuple[Value | None, ...] = ()
 
     @property
     def name(self) -> str:
         """The operation's own name, without namespace and overload: ``mul``."""
         return self.op._schema.name.partition("::")[2]
+
+    def arguments(self) -> tuple[Sequence, dict[str, Any]]:
+        """Its positional and named arguments, each tensor with the content that it had when the operation ran."""
+        if all([value.holder is None for value in self.inputs]):
+            return self.args, self.kwargs
+        args, kwargs = list(self.args), dict(self.kwargs)
+        for (position, name), group in zip(self.facts.tensor_arguments, self.grouped(), strict=True):
+            if group is None:
+                continue
+            content = group.tensor if type(group) is Value else [v and v.tensor for v in group]
+            if position < len(args):
+                args[position] = content
+            else:
+                kwargs[name] = content
+        return args, kwargs
+
+    def grouped(self) -> Sequence[Group]:
+        """The inputs, one for each argument of the schema that may hold tensors (`OpFacts.tensor_arguments`).
+
+        None stands where no tensor was given, a list where the argument is a list of tensors.
+        """
+        places = self.facts.tensor_arguments
+        if self.facts.has_lists or len(self.inputs) != len(places):
+            inputs = iter(self.inputs)
+            return [_group(self.argument(position, name), inputs) for position, name in places]
+        return self.inputs
 
     def argument(self, position: int, name: str) -> Any:
         """The argument at a position of the operation's schema, wherever the caller put it."""
@@ -125,10 +156,22 @@ class Entry:
 
     def values_at(self, positions: Collection[int]) -> Iterator[Value]:
         """The values among the arguments at these positions of the schema."""
-        for position, name in self.facts.tensor_arguments if positions else ():
-            if position in positions:
-                argument = self.argument(position, name)
-                if type(argument) is Value:
-                    yield argument
-                elif type(argument) is list:
-                    yield from (v for v in argument if type(v) is Value)
+        if positions:
+            for (position, _), group in zip(self.facts.tensor_arguments, self.grouped(), strict=True):
+                if position in positions:
+                    yield from _values_in(group)
+
+
+def _group(argument: Any, inputs: Iterator[Value]) -> Group:
+    if isinstance(argument, Tensor):
+        return next(inputs)
+    if isinstance(argument, (list, tuple)):
+        return [next(inputs) if isinstance(a, Tensor) else None for a in argument]
+    return None
+
+
+def _values_in(group: Group) -> Iterator[Value]:
+    if type(group) is Value:
+        yield group
+    elif type(group) is list:
+        yield from (value for value in group if value is not None)

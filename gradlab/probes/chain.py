@@ -145,7 +145,8 @@ def _name(term: Term, value: Value, names: Mapping[int, str]) -> str:
     if origin.entry is not None:
         return f"output of {origin.entry.name}"
     places = term.entry.facts.tensor_arguments
-    return next((name for i, name in places if term.entry.argument(i, name) is value), "input")
+    named = zip(places, term.entry.grouped(), strict=True)
+    return next((name for (_, name), group in named if group is value), "input")
 
 
 def _norms(groups: list[list[Tensor]]) -> list[float]:

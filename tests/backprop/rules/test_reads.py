@@ -11,7 +11,6 @@ import pytest
 import torch
 from opinfo import CONFORMING, Comparison, quiet, samples
 
-from gradlab.backprop.ops import facts
 from gradlab.backprop.rules import RULES
 from gradlab.backprop.sweep import sweep
 from gradlab.backprop.values import Entry, Value
@@ -33,23 +32,24 @@ def _spoilt(tensor):
 
 def _copy(entry, rule, spoil):
     """The same entry with a value of its own in each place; those that the rule does not declare may be spoilt."""
-    inputs, is_open = [], []
-    still_open = iter(entry.is_open)
+    inputs = []
 
-    def place(argument, is_read):
-        if isinstance(argument, list):
-            return [place(a, is_read) for a in argument]
-        if not isinstance(argument, Value):
-            return argument
-        inputs.append(Value(argument.tensor if is_read or not spoil else _spoilt(argument.tensor)))
-        is_open.append(next(still_open))
-        return inputs[-1]
+    def place(group, is_read):
+        if isinstance(group, list):
+            return [place(value, is_read) for value in group]
+        if group is None:
+            return None
+        inputs.append(Value(group.tensor if is_read or not spoil else _spoilt(group.tensor)))
+        return inputs[-1].tensor
 
-    read = {i for i, _ in facts(entry.op).tensor_arguments if i in rule.reads}
-    names = {argument.name: i for i, argument in enumerate(entry.op._schema.arguments)}
-    args = [place(a, i in read) for i, a in enumerate(entry.args)]
-    kwargs = {k: place(a, names[k] in read) for k, a in entry.kwargs.items()}
-    copy = Entry(entry.op, args, kwargs, inputs, is_open, 0, True, entry.scope)
+    args, kwargs = list(entry.args), dict(entry.kwargs)
+    for (position, name), group in zip(entry.facts.tensor_arguments, entry.grouped(), strict=True):
+        tensors = place(group, position in rule.reads)
+        if position < len(args):
+            args[position] = tensors if group is not None else args[position]
+        elif name in kwargs:
+            kwargs[name] = tensors
+    copy = Entry(entry.op, entry.facts, args, kwargs, inputs, entry.is_open, 0, True, entry.scope)
     copy.index = 0
     outputs = [v and (v.tensor if rule.reads_output or not spoil else _spoilt(v.tensor)) for v in entry.outputs]
     copy.outputs = tuple(None if t is None else Value(t, copy) for t in outputs)
