@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 
@@ -27,6 +26,7 @@ class OpFacts:
     """What an operation's schema says about it.
 
     Attributes:
+        op: the operation itself.
         functional: the operation that computes the same without writing (``add`` for ``add_``), or itself.
         tensor_arguments: (position, name) of each argument that holds a tensor or a list of tensors.
         has_lists: whether one of them holds a list.
@@ -36,6 +36,7 @@ class OpFacts:
         is_shape_only: whether it looks at an argument's shape and never at its content: no gradient passes.
     """
 
+    op: Op
     functional: Op
     tensor_arguments: tuple[tuple[int, str], ...]
     has_lists: bool
@@ -45,17 +46,27 @@ class OpFacts:
     is_shape_only: bool
 
 
-@cache
+_FACTS: dict[int, OpFacts] = {}  # by the operation's id, since hashing one is slow; the facts keep it alive
+
+
 def facts(op: Op) -> OpFacts:
-    """The facts of one operation.
+    """The facts of one operation, worked out once.
 
     Example:
         >>> facts(torch.ops.aten.add_.Tensor).functional
         <OpOverload(op='aten.add', overload='Tensor')>
     """
+    known = _FACTS.get(id(op))
+    if known is None:
+        known = _FACTS[id(op)] = _work_out(op)
+    return known
+
+
+def _work_out(op: Op) -> OpFacts:
     arguments = list(enumerate(op._schema.arguments))
     holding = [(i, a) for i, a in arguments if "Tensor" in str(a.type)]
     return OpFacts(
+        op=op,
         functional=_functional_twin(op) if op._schema.is_mutable else op,
         tensor_arguments=tuple((i, a.name) for i, a in holding),
         has_lists=any("List" in str(a.type) for _, a in holding),

@@ -13,7 +13,7 @@ Where a gradient stops is decided in `stops`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,28 +142,28 @@ def _downstream(
         y = outputs[0] and outputs[0].tensor
     parts = rule.function(y, *args, **kwargs) if rule.is_pointwise else rule.function(g, y, *args, **kwargs)
     downstream: list[tuple[Value, Tensor]] = []
-    for value, piece in _pairs(groups, parts if type(parts) is tuple else (parts,), wanted):
-        if piece is None:
+    for group, part in zip(groups, parts if type(parts) is tuple else (parts,), strict=False):
+        if part is None or group is None:
             continue
-        gradient = _times(g, piece) if rule.is_pointwise else piece
-        like = value.tensor
-        if gradient.shape != like.shape or gradient.dtype is not like.dtype:
-            gradient = _fit(gradient, like)
-        downstream.append((value, gradient))
+        if type(group) is not Value:
+            pieces = _pieces(group, part, wanted)
+        elif group in wanted:
+            pieces = [(group, part() if callable(part) else part)]
+        else:
+            continue
+        for value, piece in pieces:
+            if piece is not None:
+                gradient = _times(g, piece) if rule.is_pointwise else piece
+                downstream.append((value, _fit(gradient, value.tensor)))
     return downstream
 
 
-def _pairs(groups: Sequence[Group], parts: tuple, wanted: list[Value]) -> Iterator[tuple[Value, Any]]:
-    """Each wanted value with the part of the rule's answer that belongs to it."""
-    for group, part in zip(groups, parts, strict=False):
-        if part is None or group is None:
-            continue
-        if type(group) is Value:
-            if group in wanted:
-                yield group, part() if callable(part) else part
-        elif any(value in wanted for value in group):
-            pieces: Any = part() if callable(part) else part
-            yield from (pair for pair in zip(group, pieces, strict=True) if pair[0] in wanted)
+def _pieces(group: list[Value | None], part: Any, wanted: list[Value]) -> list[tuple[Value, Any]]:
+    """For an argument that is a list of tensors: each wanted value with its piece of the rule's answer."""
+    if not any(value in wanted for value in group):
+        return []
+    pieces = part() if callable(part) else part
+    return [(value, piece) for value, piece in zip(group, pieces, strict=True) if value in wanted]
 
 
 def _refuse_changes(entry: Entry, rule: Rule, groups: Sequence[Group]) -> None:
@@ -172,17 +172,18 @@ def _refuse_changes(entry: Entry, rule: Rule, groups: Sequence[Group]) -> None:
     for position in rule.reads:
         group = groups[place_of[position]] if position in place_of else None
         for value in (group,) if type(group) is Value else group or ():
-            _refuse_changed(value, entry, rule)
+            if value is not None and value.version is not None and value.tensor._version != value.version:
+                raise _changed(value, entry, rule)
     for value in entry.outputs if rule.reads_output else ():
-        _refuse_changed(value, entry, rule)
+        if value is not None and value.version is not None and value.tensor._version != value.version:
+            raise _changed(value, entry, rule)
 
 
-def _refuse_changed(value: Value | None, entry: Entry, rule: Rule) -> None:
-    if value is not None and value.version is not None and value.tensor._version != value.version:
-        raise TapeError(
-            f"a tensor of shape {tuple(value.tensor.shape)}, read by {rule.name} in module {entry.scope.label}, "
-            "was changed after it was recorded: sweep before the optimizer's step or any other update"
-        )
+def _changed(value: Value, entry: Entry, rule: Rule) -> TapeError:
+    return TapeError(
+        f"a tensor of shape {tuple(value.tensor.shape)}, read by {rule.name} in module {entry.scope.label}, "
+        "was changed after it was recorded: sweep before the optimizer's step or any other update"
+    )
 
 
 def _times(upstream: Any, local: Any) -> Tensor:
@@ -194,8 +195,9 @@ def _times(upstream: Any, local: Any) -> Tensor:
 
 def _fit(gradient: Tensor, like: Tensor) -> Tensor:
     """A gradient has the shape and dtype of its value: sum over broadcasting, undo type promotion."""
-    gradient = sum_to(gradient, like.shape)
-    if gradient.dtype == like.dtype:
+    if gradient.shape != like.shape:
+        gradient = sum_to(gradient, like.shape)
+    if gradient.dtype is like.dtype:
         return gradient
     if gradient.is_complex() and not like.is_complex():
         gradient = gradient.real

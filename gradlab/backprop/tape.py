@@ -109,31 +109,33 @@ class Tape(TorchDispatchMode):
 
     def entry(self, op: Op, args: Sequence, kwargs: dict[str, Any]) -> Entry:
         """A new entry for ``op`` with its inputs bound to their present values; not yet on the tape."""
-        known = facts(op)
+        known, given, current = facts(op), len(args), self._current
         inputs: list[Value] = []
         is_open: list[bool] = []
         for position, name in known.tensor_arguments:
-            self._bind(args[position] if position < len(args) else kwargs.get(name), inputs, is_open)
+            argument = args[position] if position < given else kwargs.get(name)
+            value = current.get(id(argument))
+            if value is None or value.family is not None or not self.everything:
+                self._bind(argument, inputs, is_open)
+            else:
+                inputs.append(value)
         number, grad_mode = NO_NODE, False
         if not self.everything:
             number, grad_mode = next_sequence_number() - 1, torch.is_grad_enabled()
             while number in self._writes.taken:
                 number -= 1
-        return Entry(op, known, args, kwargs, inputs, is_open, number, grad_mode, self._modules.current)
+        return Entry(known, args, kwargs, inputs, is_open, number, grad_mode, self._modules.current)
 
     def append(self, entry: Entry, outputs: Sequence) -> None:
         """Puts an entry on the tape; each tensor in ``outputs`` holds a new value that the entry made."""
-        entries = self.entries
-        entry.index = len(entries)
-        entries.append(entry)
-        made: list[Value | None] = []
-        for output in outputs:
-            value = None
-            if isinstance(output, Tensor):
-                value = Value(output, entry)
-                self.set_current(output, value)
-            made.append(value)
-        entry.outputs = tuple(made)
+        entry.index = len(self.entries)
+        self.entries.append(entry)
+        entry.outputs = tuple([self._produce(t, entry) if isinstance(t, Tensor) else None for t in outputs])
+
+    def _produce(self, output: Tensor, entry: Entry) -> Value:
+        value = self._current[id(output)] = Value(output, entry)
+        self.history.append((output, value))
+        return value
 
     def value_of(self, tensor: Tensor) -> Value:
         """The value that a tensor object holds at the moment; a tensor never seen before enters from outside."""
@@ -181,7 +183,8 @@ class Tape(TorchDispatchMode):
         if value.family is not None:
             return self._writes.renew(tensor, value)
         value.since = len(self.entries)
-        value.lost = self._why_lost(tensor)
+        if not self.everything:
+            value.lost = self._why_lost(tensor)
         self.sources[value] = tensor
         self.set_current(tensor, value)
         return value
@@ -189,7 +192,7 @@ class Tape(TorchDispatchMode):
     def _why_lost(self, tensor: Tensor) -> str:
         """Why the gradient of a tensor that is new to the tape cannot be followed; empty where it can."""
         node = tensor.grad_fn
-        if node is not None and not self.everything and node._sequence_nr() >= self._first_number:
+        if node is not None and node._sequence_nr() >= self._first_number:
             return f"autograd made it during the recording ({node.name()}), by a way that the tape does not see"
         return ""
 

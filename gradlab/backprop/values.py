@@ -75,8 +75,8 @@ class Entry:
     """One recorded operation.
 
     Attributes:
-        op: the primitive operation; for an in-place one, the operation that computes the same without writing.
-        facts: what its schema says.
+        facts: what is known of the primitive operation; for an in-place one, of that which computes the same
+            without writing.
         args, kwargs: its arguments as it got them; `arguments` gives them with their contents of then.
         inputs: the values of the tensors among them, in order.
         is_open: for each input, whether a gradient passes to it; empty on a tape that differentiates everything.
@@ -91,12 +91,11 @@ class Entry:
     """
 
     __slots__ = (
-        "op", "facts", "args", "kwargs", "inputs", "is_open", "outputs", "index", "number", "grad_mode", "scope", "old",
+        "facts", "args", "kwargs", "inputs", "is_open", "outputs", "index", "number", "grad_mode", "scope", "old",
     )  # fmt: skip
 
     def __init__(
         self,
-        op: Op,
         facts: OpFacts,
         args: Sequence,
         kwargs: dict[str, Any],
@@ -106,7 +105,6 @@ class Entry:
         grad_mode: bool,
         scope: Scope,
     ) -> None:
-        self.op = op
         self.facts = facts
         self.args = args
         self.kwargs = kwargs
@@ -118,6 +116,10 @@ class Entry:
         self.outputs: tuple[Value | None, ...] = ()
         self.index = -1
         self.old: tuple[Value | None, ...] = ()
+
+    @property
+    def op(self) -> Op:
+        return self.facts.op
 
     @property
     def name(self) -> str:

@@ -83,18 +83,46 @@ class CrossEntropy(nn.CrossEntropyLoss):
     ∂L/∂zᵢ = (softmax(zᵢ) − one-hot(yᵢ)) / N. torch also takes a row of probabilities as a target; this class
     takes class numbers only, so that a regression target is an error and no strange loss.
 
+    Where a row has a class at each of several places, the classes may stand last, [N, T, C], as a network over
+    texts gives them, or second, [N, C, T], as torch wants them and a convolution gives them.
+
+    Args:
+        weight: of each class, shape [C]; ``None`` for equal ones.
+        ignore_index: a class number that counts for nothing.
+        reduction: ``mean``, ``sum`` or ``none``.
+        label_smoothing: the share of a target that is spread over all classes.
+        class_axis: where the classes stand, −1 or 1; ``None`` reads it off the shapes.
+
+    Raises:
+        ValueError: there is no such ``class_axis``.
+
     Example:
         >>> import torch
         >>> round(CrossEntropy()(torch.zeros(2, 10), torch.tensor([3, 7])).item(), 4)  # log 10
         2.3026
+        >>> round(CrossEntropy()(torch.zeros(2, 5, 10), torch.zeros(2, 5, dtype=torch.int64)).item(), 4)
+        2.3026
     """
 
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        class_axis: int | None = None,
+    ) -> None:
+        super().__init__(weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
+        if class_axis not in (None, 1, -1):
+            raise ValueError(f"cross_entropy finds the classes in axis 1 or −1 (loss.class_axis), got {class_axis!r}")
+        self.class_axis = class_axis
+
     def forward(self, input: Tensor, target: Tensor | None) -> Tensor:
-        """The loss of logits [N, C] (or [N, C, ...]) against class numbers [N] (or [N, ...]), integers.
+        """The loss of logits [N, C] (or [N, ..., C], [N, C, ...]) against class numbers [N] (or [N, ...]), integers.
 
         Raises:
-            ValueError: no target, floating targets, a single column, shapes that do not fit, or a class
-                number outside 0 … C − 1.
+            ValueError: no target, floating targets, a single column, shapes that do not fit or fit in two ways, or
+                a class number outside 0 … C − 1.
         """
         target = given("cross_entropy", target)
         if target.is_floating_point():
@@ -102,28 +130,47 @@ class CrossEntropy(nn.CrossEntropyLoss):
                 f"cross_entropy takes class numbers (int64), got {described(target)}: choose loss=mse, "
                 f"huber or l1, or data with classes: {WITH_CLASSES}"
             )
-        self._check_shapes(input, target)
-        self._check_range(input, target)
-        return super().forward(input, target.long())
+        axis = self._axis(input, target)
+        self._check_shapes(input, target, axis)
+        self._check_range(target, count=input.shape[axis])
+        if input.ndim < 3 or axis == 1:
+            return super().forward(input, target.long())
+        # Every place is a row of its own: torch's way for [N, C] is the plainest, and its backward pass too.
+        loss = super().forward(input.flatten(0, -2), target.flatten().long())
+        return loss.unflatten(0, target.shape) if self.reduction == "none" else loss
 
-    def _check_shapes(self, logits: Tensor, target: Tensor) -> None:
-        if _columns(logits) == 1:
+    def _axis(self, logits: Tensor, target: Tensor) -> int:
+        """Where the classes stand: the axis that the target does not have."""
+        if logits.ndim < 3:
+            return -1
+        if self.class_axis is not None:
+            return self.class_axis
+        fits = [axis for axis in (1, -1) if list(target.shape) == _without(logits, axis)]
+        if len(fits) == 2:
+            raise ValueError(
+                f"cross_entropy cannot tell whether the classes of logits {described(logits)} stand second or last, "
+                f"since targets {described(target)} fit both: set loss.class_axis=1 or loss.class_axis=-1"
+            )
+        return fits[0] if fits else -1
+
+    def _check_shapes(self, logits: Tensor, target: Tensor, axis: int) -> None:
+        if logits.shape[axis] == 1:
             raise ValueError(
                 f"cross_entropy compares the columns of a prediction, got {described(logits)}, where the "
                 "only class is always right: set model.out_features to the number of classes, or use loss=bce"
             )
-        if target.shape != logits.shape[:1] + logits.shape[2:] and (logits.ndim != 1 or target.ndim != 0):
+        if list(target.shape) != _without(logits, axis):
             raise ValueError(
                 f"cross_entropy takes logits [N, C] and class numbers [N], got logits {described(logits)} "
                 f"and targets {described(target)}: give one class number for every row"
             )
 
-    def _check_range(self, logits: Tensor, target: Tensor) -> None:
+    def _check_range(self, target: Tensor, count: int) -> None:
         found = limits(target)
         if found is not None and found[0] <= self.ignore_index <= found[1]:
             target = target[target != self.ignore_index]
         advice = "set model.out_features to the number of classes, or use loss=mse, huber or l1"
-        check_classes("cross_entropy", target, _columns(logits), advice)
+        check_classes("cross_entropy", target, count, advice)
 
 
 class Bce(nn.BCEWithLogitsLoss):
@@ -156,5 +203,8 @@ class Bce(nn.BCEWithLogitsLoss):
         return super().forward(input, target)
 
 
-def _columns(logits: Tensor) -> int:
-    return logits.shape[1] if logits.ndim > 1 else logits.shape[0]
+def _without(tensor: Tensor, axis: int) -> list[int]:
+    """The shape, less one axis."""
+    sizes = list(tensor.shape)
+    del sizes[axis]
+    return sizes

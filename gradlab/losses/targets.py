@@ -7,8 +7,8 @@ wrong gradient that follows raises nothing. So every objective first asks here t
 import torch
 from torch import Tensor
 
-WITH_CLASSES = "data=digits, iris, moons, circles, spiral"
-WITH_TARGETS = "data=digits, iris, diabetes, moons, circles, spiral, sine"
+WITH_CLASSES = "data=digits, iris, moons, circles, spiral, characters"
+WITH_TARGETS = "data=digits, iris, diabetes, moons, circles, spiral, sine, characters"
 SURFACES = "loss=quadratic, rosenbrock, himmelblau, beale, booth, saddle, rastrigin, ackley, styblinski_tang"
 
 

@@ -1,8 +1,13 @@
-"""Models: small, plain ``nn.Module`` classes. ``Point`` is for surfaces, the others are networks for data."""
+"""Models: small, plain ``nn.Module`` classes.
+
+``Point`` is for surfaces; the others are networks, ``Recurrent`` and ``Transformer`` for texts, the rest for features.
+"""
 
 from gradlab.models.activations import ACTIVATIONS
 from gradlab.models.convnet import ConvNet
 from gradlab.models.networks import Linear, Logistic, Mlp
 from gradlab.models.point import Point
+from gradlab.models.recurrent import CELLS, Recurrent
+from gradlab.models.transformer import Transformer
 
-__all__ = ["ACTIVATIONS", "ConvNet", "Linear", "Logistic", "Mlp", "Point"]
+__all__ = ["ACTIVATIONS", "CELLS", "ConvNet", "Linear", "Logistic", "Mlp", "Point", "Recurrent", "Transformer"]

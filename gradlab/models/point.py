@@ -44,7 +44,10 @@ class Point(nn.Module):
             ValueError: a batch was given.
         """
         if x is not None:
-            raise ValueError("model=point takes no data: use data=none, or a network: model=linear, mlp, convnet")
+            raise ValueError(
+                "model=point takes no data: use data=none, or a network: model=linear, mlp, convnet; with "
+                "data=characters model=recurrent, transformer"
+            )
         return self.theta
 
 

@@ -4,18 +4,28 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 DATA_SETS = "data=digits, iris, diabetes, moons, circles, spiral, sine"
+TEXTS = "data=characters"
 
 
-def positive(model: str, key: str, value: Any) -> int:
-    """``value`` itself where it is a whole number above 0; an error that names the key otherwise."""
+def positive(model: str, key: str, value: Any, data_sets: str = DATA_SETS) -> int:
+    """``value`` itself where it is a whole number above 0; an error that names the key otherwise.
+
+    ``data_sets`` are those that state this size; empty for a size that belongs to the model alone.
+    """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(
-            f"model={model} needs a whole number above 0 as model.{key}, got {value!r}: leave it at what the "
-            f"data set says ({DATA_SETS}), or give such a number"
-        )
+        stated = f": leave it at what the data set says ({data_sets}), or give such a number" if data_sets else ""
+        raise ValueError(f"model={model} needs a whole number above 0 as model.{key}, got {value!r}{stated}")
+    return value
+
+
+def share(model: str, key: str, value: Any) -> float:
+    """``value`` itself where it is a number from 0 to below 1; an error that names the key otherwise."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:
+        raise ValueError(f"model={model} needs a number from 0 to below 1 as model.{key}, got {value!r}")
     return value
 
 
@@ -63,3 +73,23 @@ def check_images(x: Tensor | None, image: tuple[int, int, int]) -> Tensor:
             f"shape {list(x.shape)}: leave model.image at ${{data.image}}, or set it to the image's shape"
         )
     return x.reshape(-1, *image)
+
+
+def check_characters(model: str, x: Tensor | None, vocabulary: int) -> Tensor:
+    """The batch itself where it is whole numbers [B, T] below ``vocabulary`` (looked at on the CPU only)."""
+    if x is None:
+        raise ValueError(f"model={model} needs a batch of characters, and data=none gives none: choose {TEXTS}")
+    if x.ndim != 2 or x.numel() == 0 or x.dtype not in (torch.int64, torch.int32):
+        raise ValueError(
+            f"model={model} takes windows of characters, whole numbers [B, T], got {x.dtype} of shape "
+            f"{list(x.shape)}: choose {TEXTS}, or a network for features: model=linear, logistic, mlp"
+        )
+    if x.device.type != "cpu":  # looking at values would wait for the device
+        return x
+    low, high = (int(limit) for limit in x.aminmax())
+    if low < 0 or high >= vocabulary:
+        raise ValueError(
+            f"model={model} knows the characters 0 to {vocabulary - 1}, got {low} to {high}: leave "
+            "model.vocabulary at ${data.vocabulary}, or set it to the number of different characters"
+        )
+    return x

@@ -43,8 +43,7 @@ def train(model, with_tape):
         if with_tape:
             with Tape() as tape:
                 loss = nn.functional.cross_entropy(model(x), y)
-            if not isinstance(model, Last) or model.layer.mode != "LSTM":
-                tape.backward(loss)
+            tape.backward(loss)
         else:
             loss = nn.functional.cross_entropy(model(x), y)
         loss.backward()

@@ -140,6 +140,21 @@ def hypot(y, a, b):
     return lambda: a / y, lambda: b / y
 
 
+@ARITHMETIC.pointwise(aten.ldexp.Tensor, "y = a · 2ᵇ", "∂y/∂a = 2ᵇ, ∂y/∂b = y · ln 2", reads="y b")
+def ldexp(y, a, b):
+    return lambda: torch.ldexp(torch.ones_like(y), b), lambda: y * math.log(2)
+
+
+@ARITHMETIC.vjp(
+    aten.frexp.Tensor,
+    "m, n with x = m · 2ⁿ and ½ ≤ |m| < 1, or m = 0",
+    "∂m/∂x = 2⁻ⁿ; n is a step function",
+    reads="y",
+)
+def frexp(g, y, x):
+    return torch.ldexp(g[0], -y[1])
+
+
 # --- remainders and signs -----------------------------------------------------------------------------------
 
 
@@ -191,6 +206,12 @@ def sgn(g, y, x):
 )
 def copysign(y, a, b):
     return lambda: torch.where(a == 0, 0, y / a), 0
+
+
+@ARITHMETIC.pointwise(aten.nextafter.default, "y = the number next to a, towards b", "∂y/∂a = 1, ∂y/∂b = 0")
+def nextafter(y, a, b):
+    """y = a but for one unit in the last place, whose sign is a step function."""
+    return 1, 0
 
 
 @ARITHMETIC.vjp(

@@ -75,6 +75,12 @@ def slice_(g, y, x, dim=0, start=None, end=None, step=1):
     return g.new_zeros(x.shape).slice_scatter(g, dim, start, end, step)
 
 
+@PIECES.vjp(aten.narrow_copy.default, "y = x[…, start:start + length, …]", "1 in the slice, 0 elsewhere")
+def narrow_copy(g, y, x, dim, start, length):
+    start = start % x.shape[dim] if start < 0 else start
+    return g.new_zeros(x.shape).slice_scatter(g, dim, start, start + length)
+
+
 @PIECES.vjp((aten.diagonal.default, aten.diagonal_copy.default), "yᵢ = xᵢᵢ", "1 on the diagonal, 0 elsewhere")
 def diagonal(g, y, x, offset=0, dim1=0, dim2=1):
     return g.new_zeros(x.shape).diagonal_scatter(g, offset, dim1, dim2)

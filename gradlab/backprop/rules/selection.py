@@ -110,7 +110,7 @@ NORM_LOCAL = "sign(xᵢ)·(|xᵢ|/y)ᵖ⁻¹; x/y for p = 2; 0 at xᵢ = 0"
 
 @SELECTION.vjp(aten.linalg_vector_norm.default, NORM, NORM_LOCAL, reads="y x")
 def vector_norm(g, y, x, ord=2, dim=None, keepdim=False, dtype=None):
-    return keep(g, x, dim, keepdim) * _norm_local(keep(y, x, dim, keepdim), x, ord, dim)
+    return keep(g, x, dim, keepdim) * norm_local(keep(y, x, dim, keepdim), x, ord, dim)
 
 
 @SELECTION.vjp((aten.norm.ScalarOpt_dim, aten.norm.ScalarOpt_dim_dtype), NORM, NORM_LOCAL, reads="y x")
@@ -126,12 +126,12 @@ def norm(g, y, x, p=2, dtype=None):
 @SELECTION.vjp(aten.dist.default, "y = (Σ |aᵢ − bᵢ|ᵖ)^(1/p)", "the norm's at a − b; its negative for b", reads="y a b")
 def dist(g, y, a, b, p=2):
     def part():
-        return g * _norm_local(y, a - b, p, None)
+        return g * norm_local(y, a - b, p, None)
 
     return part, lambda: -part()
 
 
-def _norm_local(y: Tensor, x: Tensor, p: float, dim: Dim) -> Tensor:
+def norm_local(y: Tensor, x: Tensor, p: float, dim: Dim) -> Tensor:
     """Differentiating yᵖ = Σ |xᵢ|ᵖ on both sides gives p·yᵖ⁻¹·∂y/∂xᵢ = p·|xᵢ|ᵖ⁻¹·sign(xᵢ).
 
     The limits are norms of their own: p = 0 counts entries, a step function; p = ∞ is the largest |xᵢ|, whose

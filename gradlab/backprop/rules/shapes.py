@@ -33,6 +33,8 @@ def sum_to(gradient: Tensor, shape: Sequence[int]) -> Tensor:
     if gradient.shape == shape:
         return gradient
     extra = gradient.dim() - len(shape)
+    if extra and gradient.shape[extra:] == shape:  # what is missing stands in front: a bias, added to every sample
+        return gradient.sum(list(range(extra)))
     repeated = [d for d in range(gradient.dim()) if d < extra or shape[d - extra] != gradient.shape[d]]
     summed = gradient.sum(repeated, keepdim=True) if repeated else gradient
     return summed.reshape(shape)

@@ -49,7 +49,7 @@ def _copy(entry, rule, spoil):
             args[position] = tensors if group is not None else args[position]
         elif name in kwargs:
             kwargs[name] = tensors
-    copy = Entry(entry.op, entry.facts, args, kwargs, inputs, entry.is_open, 0, True, entry.scope)
+    copy = Entry(entry.facts, args, kwargs, inputs, entry.is_open, 0, True, entry.scope)
     copy.index = 0
     outputs = [v and (v.tensor if rule.reads_output or not spoil else _spoilt(v.tensor)) for v in entry.outputs]
     copy.outputs = tuple(None if t is None else Value(t, copy) for t in outputs)
