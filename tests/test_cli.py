@@ -157,6 +157,8 @@ def test_observing_changes_nothing(here, experiment):
     [
         ["optimizer=lbfgs"],
         ["model=convnet"],
+        ["model=transformer", "data=characters", "model.dropout=0.1"],
+        ["model=recurrent", "data=characters"],
         ["trainer.accumulate_grad_batches=2", "trainer.gradient_clip_val=0.1"],
     ],
 )
@@ -210,6 +212,9 @@ MESSAGES = {
     "no import": (["model=custom", "model._target_=nowhere.Net"], ["nowhere.Net", "cannot be imported"]),
     "no target": (["model=custom"], ["model._target_="]),
     "network without data": (["model=mlp", "data=none"], ["data.features", "digits"]),
+    "features without features": (["model=mlp", "data=characters"], ["data.features", "digits", "transformer"]),
+    "text network without text": (["model=transformer"], ["data.vocabulary", "characters"]),
+    "no text": (["model=recurrent", "data=characters", "data.path=nowhere.txt"], ["data.path=nowhere.txt"]),
     "seed": (["seed=-1"], ["seed=-1"]),
     "no end": (["loss=quadratic", "model=point", "data=none", "trainer.max_steps=-1"], ["trainer.max_steps"]),
 }

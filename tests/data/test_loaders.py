@@ -94,7 +94,7 @@ def composed(option):
     return OmegaConf.create({"seed": 7, "data": OmegaConf.load(CONFIGS / "data" / f"{option}.yaml")}).data
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in ("custom", "none")])
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in ("custom", "none", "characters")])
 def test_an_option_builds_the_data_set_it_describes(option):
     config = composed(option)
     data = instantiate(config)
@@ -105,6 +105,18 @@ def test_an_option_builds_the_data_set_it_describes(option):
     assert data.x_train.shape[1] == config.features == data.features
     assert data.outputs == config.outputs
     assert data.image == (None if config.image is None else tuple(config.image))
+
+
+def test_the_text_is_the_one_described():
+    config = composed("characters")
+    data = instantiate(config)
+    data.setup()
+    assert data.option == "characters"
+    assert data.seed == 7
+    assert data.batch_size == config.batch_size
+    assert data.x_train.shape[1] == config.context
+    assert int(torch.cat([data.x_train, data.x_test]).max()) + 1 == config.vocabulary
+    assert "features" not in config, "a network for features would take numbers of characters for features"
 
 
 def test_no_data_has_no_columns():

@@ -71,6 +71,43 @@ def test_cross_entropy_over_images_single_rows_and_ignored_rows():
     assert CrossEntropy()(random(3, 2), some).equal(F.cross_entropy(random(3, 2), some))
 
 
+SETTINGS = [
+    {},
+    {"label_smoothing": 0.1},
+    {"reduction": "sum"},
+    {"reduction": "none"},
+    {"weight": torch.tensor([1.0, 2.0, 0.5])},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: next(iter(s), "plain"))
+@pytest.mark.parametrize("shape", [(2, 5), (4, 3, 2)])
+def test_classes_may_stand_last(settings, shape):
+    logits = random(*shape, 3)
+    classes = torch.randint(3, shape, generator=torch.Generator().manual_seed(0))
+    classes[0, 0] = -100
+    loss = CrossEntropy(**settings)(logits, classes)
+    torch.testing.assert_close(loss, F.cross_entropy(logits.movedim(-1, 1), classes, **settings))
+
+
+def test_where_classes_stand_is_asked_when_both_axes_fit():
+    logits, classes = random(2, 3, 3), torch.tensor([[0, 2, 1], [1, 1, 0]])
+    message = r"whether the classes of logits .* second or last.*set loss.class_axis=1 or loss.class_axis=-1"
+    with pytest.raises(ValueError, match=message):
+        CrossEntropy()(logits, classes)
+    second, last = (CrossEntropy(class_axis=axis)(logits, classes) for axis in (1, -1))
+    assert second.equal(F.cross_entropy(logits, classes))
+    torch.testing.assert_close(last, F.cross_entropy(logits.mT, classes))
+    assert second != last
+
+
+def test_classes_stand_where_the_axis_says():
+    with pytest.raises(ValueError, match=r"takes logits \[N, C\] and class numbers \[N\], got logits .*\[2, 5, 3\]"):
+        CrossEntropy(class_axis=1)(random(2, 5, 3), torch.zeros(2, 5, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"finds the classes in axis 1 or −1 \(loss.class_axis\), got 2"):
+        CrossEntropy(class_axis=2)
+
+
 def test_values_and_gradients_by_hand():
     prediction = torch.tensor([[0.5], [4.0]], dtype=torch.float64)
     target = torch.tensor([[0.0], [2.0]], dtype=torch.float64)
@@ -102,7 +139,7 @@ def test_logits_by_hand():
 @every_objective
 def test_no_target(loss):
     name = {"CrossEntropy": "cross_entropy"}.get(type(loss).__name__, type(loss).__name__.lower())
-    message = rf"loss={name} compares .*data=none gives none.*data=digits, .*sine; .*loss=quadratic, rosenbrock"
+    message = rf"loss={name} compares .*data=none gives none.*data=digits, .*characters; .*loss=quadratic, rosenbrock"
     with pytest.raises(ValueError, match=message):
         loss(random(2, 2), None)
 
@@ -131,7 +168,7 @@ def test_class_numbers_without_a_column_are_refused(loss, number, found):
 def test_cross_entropy_refuses_float_targets():
     message = (
         r"cross_entropy takes class numbers \(int64\), got float32 of shape \[2, 1\]: choose loss=mse, "
-        r"huber or l1, or data with classes: data=digits, iris, moons, circles, spiral"
+        r"huber or l1, or data with classes: data=digits, iris, moons, circles, spiral, characters"
     )
     with pytest.raises(ValueError, match=message):
         CrossEntropy()(random(2, 3), torch.zeros(2, 1))

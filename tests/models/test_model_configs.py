@@ -62,7 +62,32 @@ def test_hidden_is_shared_by_the_networks_that_have_it():
     assert [m for m in MODELS if "hidden" in OmegaConf.load(CONFIGS / "model" / f"{m}.yaml")] == [
         "convnet",
         "mlp",
+        "recurrent",
+        "transformer",
     ]
+
+
+@pytest.mark.parametrize("model", ["recurrent", "transformer"])
+def test_networks_over_texts_take_their_sizes_from_the_data(model):
+    config = composed(model=model, data="characters")
+    config.data.context, config.data.vocabulary = 5, 7
+    network = instantiate(config.model)
+    assert network(torch.zeros(2, 5, dtype=torch.int64)).shape == (2, 5, 7)
+    with pytest.raises(ValueError, match=r"knows the characters 0 to 6, got 7 to 7"):
+        network(torch.full((2, 5), 7))
+
+
+@pytest.mark.parametrize("model", ["recurrent", "transformer"])
+@pytest.mark.parametrize("data", ["none", "digits", "sine"])
+def test_features_are_no_text(model, data):
+    with pytest.raises(InterpolationKeyError, match=r"data\.vocabulary"):
+        instantiate(composed(model=model, data=data).model)
+
+
+@pytest.mark.parametrize("model", ["linear", "logistic", "mlp", "convnet"])
+def test_a_text_has_no_features(model):
+    with pytest.raises(InterpolationKeyError, match=r"data\.(features|image)"):
+        instantiate(composed(model=model, data="characters").model)
 
 
 @pytest.mark.parametrize("option", MODELS)

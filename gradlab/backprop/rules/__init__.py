@@ -8,6 +8,7 @@ from gradlab.backprop.rules.arithmetic import ARITHMETIC
 from gradlab.backprop.rules.attention import ATTENTION
 from gradlab.backprop.rules.borders import BORDERS
 from gradlab.backprop.rules.choice import CHOICE
+from gradlab.backprop.rules.chunked_loss import CHUNKED_LOSS
 from gradlab.backprop.rules.convolution import CONVOLUTION
 from gradlab.backprop.rules.decompositions import DECOMPOSITIONS
 from gradlab.backprop.rules.distances import DISTANCES
@@ -58,6 +59,7 @@ RULES = merge(
     GRIDS,
     SCATTERING,
     SEQUENCES,
+    CHUNKED_LOSS,
 )
 
 __all__ = ["RULES", "Family", "Rule", "merge"]

@@ -19,18 +19,20 @@ def _bit(condition: Tensor, x: Tensor) -> Tensor:
 
 
 # --- with a kink: piecewise linear --------------------------------------------------------------------------
+# Where such a function is constant its gradient is 0 outright, and not upstream × 0: an infinite upstream gradient
+# (the root in a power mean has one at 0) would make that NaN.
 
 
-@ACTIVATION.pointwise(aten.relu.default, "y = max(x, 0)", "1 where y > 0, else 0: the sign of y", reads="y")
-def relu(y, x):
-    return y.sign()
+@ACTIVATION.vjp(aten.relu.default, "y = max(x, 0)", "1 where y > 0, else 0", reads="y")
+def relu(g, y, x):
+    return torch.where(y <= 0, 0, g)
 
 
-@ACTIVATION.pointwise(
+@ACTIVATION.vjp(
     aten.hardtanh.default, "y = x, but at least low and at most high", "1 strictly between, else 0", reads="x"
 )
-def hardtanh(y, x, low=-1, high=1):
-    return _bit((x > low) & (x < high), x)
+def hardtanh(g, y, x, low=-1, high=1):
+    return torch.where((x <= low) | (x >= high), 0, g)
 
 
 @ACTIVATION.pointwise(
@@ -61,34 +63,34 @@ def rrelu(g, y, x, noise, lower=1 / 8, upper=1 / 3, training=False, generator=No
     return g[0] * y[1] if training else torch.where(x > 0, g[0], g[0] * ((lower + upper) / 2))
 
 
-@ACTIVATION.pointwise(
+@ACTIVATION.vjp(
     aten.threshold.default,
     "y = x where x > threshold, else value",
     "1 where x > threshold, else 0",
     reads="x",
 )
-def threshold(y, x, threshold, value):
-    return _bit(x > threshold, x)
+def threshold(g, y, x, threshold, value):
+    return torch.where(x <= threshold, 0, g)
 
 
-@ACTIVATION.pointwise(
+@ACTIVATION.vjp(
     (aten.softshrink.default, aten.hardshrink.default),
     "y = 0 where |x| ≤ λ; else x, pulled towards 0 by λ if soft",
     "1 where |x| > λ, else 0",
     reads="x",
 )
-def shrink(y, x, lambd=0.5):
-    return _bit(x.abs() > lambd, x)
+def shrink(g, y, x, lambd=0.5):
+    return torch.where(x.abs() <= lambd, 0, g)
 
 
-@ACTIVATION.pointwise(
+@ACTIVATION.vjp(
     aten.hardsigmoid.default,
     "y = x/6 + ½, but at least 0 and at most 1",
     "1/6 where −3 < x < 3, else 0",
     reads="x",
 )
-def hardsigmoid(y, x):
-    return _bit(x.abs() < 3, x) / 6
+def hardsigmoid(g, y, x):
+    return torch.where(x.abs() < 3, g / 6, 0)
 
 
 @ACTIVATION.pointwise(
@@ -104,9 +106,9 @@ def hardswish(y, x):
 # --- smooth -------------------------------------------------------------------------------------------------
 
 
-@ACTIVATION.pointwise(aten.sigmoid.default, "y = σ(x)", "σ(x)·(1 − σ(x)) = y·(1 − y)", reads="y")
+@ACTIVATION.pointwise(aten.sigmoid.default, "y = σ(x)", "σ(x)·(1 − σ(x)) = y − y²", reads="y", fresh=True)
 def sigmoid(y, x):
-    return y * (1 - y)
+    return torch.addcmul(y, y, y, value=-1)
 
 
 @ACTIVATION.vjp(aten.log_sigmoid_forward.default, "y = ln σ(x), and a buffer", "1 − σ(x) = σ(−x)", reads="x")
@@ -154,10 +156,10 @@ def celu(y, x, alpha=1.0):
     return torch.where(x > 0, 1, (x / alpha).exp())
 
 
-@ACTIVATION.pointwise(aten.silu.default, "y = x·σ(x)", "σ(x)·(1 + x·(1 − σ(x)))", reads="x")
+@ACTIVATION.pointwise(aten.silu.default, "y = x·σ(x)", "σ(x) + x·(σ(x) − σ(x)²)", reads="x", fresh=True)
 def silu(y, x):
     s = x.sigmoid()
-    return s * (1 + x * (1 - s))
+    return torch.addcmul(s, x, torch.addcmul(s, s, s, value=-1))
 
 
 @ACTIVATION.pointwise(aten.mish.default, "y = x·t, t = tanh(softplus(x))", "t + x·(1 − t²)·σ(x)", reads="x")
@@ -171,6 +173,7 @@ def mish(y, x):
     "y = x·Φ(x), Φ the normal distribution function, or its approximation by tanh",
     "Φ(x) + x·Φ′(x)",
     reads="x",
+    fresh=True,
 )
 def gelu(y, x, approximate="none"):
     """Φ(x) = ½(1 + erf(x/√2)) has the derivative φ(x) = exp(−x²/2)/√(2π).
@@ -178,8 +181,9 @@ def gelu(y, x, approximate="none"):
     The approximation Φ(x) ≈ ½(1 + tanh u), u = √(2/π)·(x + 0.044715·x³), has ½(1 − tanh²u)·u′.
     """
     if approximate == "none":
-        cdf = 0.5 * (1 + (x * math.sqrt(0.5)).erf())
-        return cdf + x * (-0.5 * x * x).exp() / math.sqrt(2 * math.pi)
+        cdf = (x * math.sqrt(0.5)).erf_().add_(1).mul_(0.5)
+        density = (x * x).mul_(-0.5).exp_()
+        return cdf.addcmul_(x, density, value=1 / math.sqrt(2 * math.pi))
     k = math.sqrt(2 / math.pi)
     t = (k * (x + 0.044715 * x**3)).tanh()
     slope = k * (1 + 3 * 0.044715 * x * x)

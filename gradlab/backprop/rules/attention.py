@@ -37,15 +37,16 @@ def flash_attention(g, y, q, k, v, dropout_p=0.0, is_causal=False, attn_mask=Non
     p = _weights(q, k, lse, is_causal, attn_mask, scale)
     rows = 0 if g_out is None else -(g_out * out).sum(-1, keepdim=True)
     rows = rows if g_lse is None else rows + g_lse.unsqueeze(-1)
-    ds = p * (rows if g_out is None else g_out @ v.mT + rows) * scale
+    ds = (p * rows if g_out is None else (g_out @ v.mT).add_(rows).mul_(p)).mul_(scale)
     return lambda: ds @ k, lambda: ds.mT @ q, lambda: None if g_out is None else p.mT @ g_out
 
 
 def _weights(q: Tensor, k: Tensor, lse: Tensor, is_causal: bool, mask: Tensor | None, scale: float) -> Tensor:
-    scores = q @ k.mT * scale - lse.unsqueeze(-1)
+    """P, made in the memory of Q·Kᵀ: it is as large as all the rest together."""
+    scores = (q @ k.mT).mul_(scale).sub_(lse.unsqueeze(-1))
     if is_causal:
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-        scores = scores.masked_fill(later, -math.inf)
+        scores = scores.masked_fill_(later, -math.inf)
     if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
-    return scores.exp()
+        scores = scores.masked_fill_(~mask, -math.inf) if mask.dtype == torch.bool else scores.add_(mask)
+    return scores.exp_()

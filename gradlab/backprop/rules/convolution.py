@@ -10,7 +10,7 @@ convolution of g by w. Collected for one entry of w,
 
 it is a convolution again: x is convolved by g, the batch takes the place of the channels, and stride and dilation
 change roles. A transposed convolution is the first of these maps, so its own gradients are those of a convolution
-with x and y exchanged.
+with x and y exchanged. For complex numbers, the factor beside g is conjugated.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def convolution(g, y, x, w, b, stride, padding, dilation, transposed, output_pad
 
     def input_gradient():
         if transposed:
-            return _cropped(_convolve(g, w, geometry), x.shape[2:])
-        return _transposed(g, w, geometry, x.shape)
+            return _cropped(_convolve(g, w.conj(), geometry), x.shape[2:])
+        return _transposed(g, w.conj(), geometry, x.shape)
 
     def weight_gradient():
         if transposed:
-            return _weight_gradient(g, x, w, geometry)
-        return _weight_gradient(x, g, w, geometry)
+            return _weight_gradient(g, x.conj(), w, geometry)
+        return _weight_gradient(x.conj(), g, w, geometry)
 
     return input_gradient, weight_gradient, lambda: g.sum([0, *range(2, g.dim())])
 

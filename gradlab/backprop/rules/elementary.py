@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from gradlab.backprop.rules.constants import one
 from gradlab.backprop.rules.table import Family
 
 aten = torch.ops.aten
@@ -147,9 +148,9 @@ def cosh(y, x):
     return x.sinh()
 
 
-@ELEMENTARY.pointwise(aten.tanh.default, "y = tanh x", "1 − y²", reads="y")
+@ELEMENTARY.pointwise(aten.tanh.default, "y = tanh x", "1 − y²", reads="y", fresh=True)
 def tanh(y, x):
-    return 1 - y * y
+    return torch.addcmul(one(y), y, y, value=-1)
 
 
 @ELEMENTARY.pointwise(aten.asinh.default, "y = arsinh x, so x = sinh y", "1/cosh y = 1/√(x² + 1)", reads="x")

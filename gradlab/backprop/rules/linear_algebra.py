@@ -20,8 +20,8 @@ LINEAR_ALGEBRA = Family()
 PRODUCT = "∂L/∂A = G·Bᵀ, ∂L/∂B = Aᵀ·G"
 
 
-def _scaled(gradient: Tensor, factor: float) -> Tensor:
-    return gradient if factor == 1 else gradient * factor
+def _scaled(gradient: Tensor, factor: complex) -> Tensor:
+    return gradient if factor == 1 else gradient * factor.conjugate()
 
 
 # --- matrix times matrix ------------------------------------------------------------------------------------

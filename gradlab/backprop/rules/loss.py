@@ -38,12 +38,12 @@ def _rows(x: Tensor) -> Tensor:
 def softmax(g, y, x, dim, *dtype):
     """Σᵢ gᵢ·yᵢ·(δᵢⱼ − yⱼ) = yⱼ·(gⱼ − Σᵢ gᵢ·yᵢ)."""
     weighted = g * y
-    return weighted - y * weighted.sum(dim, keepdim=True)
+    return weighted.addcmul_(y, weighted.sum(dim, keepdim=True), value=-1)
 
 
 @LOSS.vjp(aten._log_softmax.default, "yᵢ = xᵢ − ln Σⱼ exp xⱼ", "∂yᵢ/∂xⱼ = δᵢⱼ − exp yⱼ", reads="y")
 def log_softmax(g, y, x, dim, half_to_float):
-    return g - y.exp() * g.sum(dim, keepdim=True)
+    return y.exp().mul_(-g.sum(dim, keepdim=True)).add_(g)
 
 
 # --- classification -----------------------------------------------------------------------------------------
@@ -134,15 +134,16 @@ def multilabel_margin_loss(g, y, x, target, reduction):
 # --- regression: functions of the difference d = x − t, so that ∂y/∂t = −∂y/∂x ------------------------------
 
 
-def _of_difference(g, local, x, t, reduction):
+def _of_difference(g, local, x, t, reduction, factor=1):
+    """``factor · local(d)`` is the local derivative; the factor goes to the upstream, which may be one number."""
     d = x - t
-    downstream = _unreduced(g, reduction, d.numel()) * local(d)
+    downstream = local(d) * (g * (factor / d.numel() if reduction == MEAN else factor))
     return downstream, lambda: -downstream
 
 
 @LOSS.vjp(aten.mse_loss.default, "y = d², d = x − t", "2·d", reads="x t")
 def mse_loss(g, y, x, t, reduction=MEAN):
-    return _of_difference(g, lambda d: 2 * d, x, t, reduction)
+    return _of_difference(g, lambda d: d, x, t, reduction, factor=2)
 
 
 @LOSS.vjp(

@@ -32,11 +32,11 @@ def _through_statistics(
 ) -> Tensor:
     """∂L/∂x from the upstream gradients of x̂, of the mean and of r (None where nothing flows back)."""
     n = math.prod(xhat.shape[d] for d in dims)
-    downstream = torch.zeros_like(xhat)
-    if g is not None:
-        mean = g.sum(dims, keepdim=True) / n
-        correlation = (g * xhat).sum(dims, keepdim=True) / n
-        downstream = r * (g - mean - xhat * correlation)
+    if g is None:
+        downstream = torch.zeros_like(xhat)
+    else:  # in place, since for large tensors new memory costs more than a product
+        correlation = (g * xhat).mean(dims, keepdim=True)
+        downstream = (g - g.mean(dims, keepdim=True)).addcmul_(xhat, correlation, value=-1).mul_(r)
     if g_mean is not None:
         downstream = downstream + g_mean / n
     if g_r is not None:
@@ -56,7 +56,7 @@ def _through_statistics(
 def layer_norm(g, y, x, normalized_shape, w, b, eps):
     g, g_mean, g_r = g
     _, mean, r = y
-    xhat = (x - mean) * r
+    xhat = (x - mean).mul_(r)
     dims = list(range(x.dim() - len(normalized_shape), x.dim()))
     return (
         lambda: _through_statistics(_times(g, w), xhat, r, dims, g_mean, g_r),

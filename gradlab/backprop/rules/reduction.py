@@ -172,7 +172,7 @@ def _from_ahead(x: Tensor, dim: int, width: int) -> Tensor:
 
 @REDUCTION.vjp(aten.logsumexp.default, "y = ln Σ exp xᵢ", "exp(xᵢ − y): the softmax", reads="y x")
 def logsumexp(g, y, x, dim, keepdim=False):
-    return keep(g, x, dim, keepdim) * (x - keep(y, x, dim, keepdim)).exp()
+    return keep(g, x, dim, keepdim) * (x - keep(y, x, dim, keepdim)).exp().conj()
 
 
 @REDUCTION.vjp(
@@ -182,9 +182,14 @@ def logsumexp(g, y, x, dim, keepdim=False):
     reads="y x",
 )
 def logcumsumexp(g, y, x, dim):
-    """Σₖ≥ᵢ gₖ·exp(xᵢ − yₖ), summed as logarithms, for gₖ > 0 and gₖ < 0 apart, so that nothing overflows."""
+    """Σₖ≥ᵢ gₖ·exp(xᵢ − yₖ), summed as logarithms, so that nothing overflows.
 
-    def part(positive: Tensor) -> Tensor:
-        return ((positive.log() - y).flip(dim).logcumsumexp(dim).flip(dim) + x).exp()
+    A real gₖ has a logarithm where it is positive: those below 0 are summed apart. A complex one always has.
+    """
 
-    return part(g.clamp(min=0)) - part((-g).clamp(min=0)) if x.dim() else g
+    def part(g: Tensor) -> Tensor:
+        return ((g.log() - y.conj()).flip(dim).logcumsumexp(dim).flip(dim) + x.conj()).exp()
+
+    if x.dim() == 0 or x.is_complex():
+        return part(g) if x.dim() else g
+    return part(g.clamp(min=0)) - part((-g).clamp(min=0))

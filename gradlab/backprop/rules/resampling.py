@@ -17,14 +17,9 @@ aten = torch.ops.aten
 RESAMPLING = Family()
 
 
-def _pull_back(g: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-    """Wᵀ·g along each of the last dimensions, one matrix for each."""
-    for dim, matrix in enumerate(matrices, start=g.dim() - len(matrices)):
-        g = (g.transpose(dim, -1) @ matrix).transpose(dim, -1)
-    return g
-
-
 # --- the mean of each window --------------------------------------------------------------------------------
+# The rows of W are windows, and an entry reads the few that hold it. No product with W, most of which is 0: since
+# 0·NaN is NaN, an undefined gradient of one window would reach the entries of all the others.
 
 
 @RESAMPLING.vjp(
@@ -36,14 +31,15 @@ def avg_pool(g, y, x, kernel_size, stride=(), padding=(0,), ceil_mode=False, cou
     n = len(kernel_size) if len(kernel_size) > 1 else 2
     kernels, pads = _for_each(kernel_size, n), _for_each(padding, n)
     strides = _for_each(stride, n) if stride else kernels
-    matrices = []
-    for size, outputs, k, s, p in zip(x.shape[-n:], g.shape[-n:], kernels, strides, pads, strict=True):
-        start = torch.arange(outputs, device=g.device) * s - p
+    g = g / divisor if divisor else g
+    for dim, (k, s, p) in enumerate(zip(kernels, strides, pads, strict=True), start=g.dim() - n):
+        size = x.shape[dim]
+        start = torch.arange(g.shape[dim], device=g.device) * s - p
         end = (start + k).clamp(max=size + p)
-        inside = _windows(start.clamp(min=0), end.clamp(max=size), size, g)
-        counted = end - start if count_include_pad else inside.sum(1)
-        matrices.append(inside if divisor else inside / counted.unsqueeze(1))
-    return _pull_back(g / divisor if divisor else g, matrices)
+        inside = start.clamp(min=0), end.clamp(max=size)
+        number = end - start if count_include_pad else inside[1] - inside[0]
+        g = _read_windows(g if divisor else g / _along(dim, number, g), dim, *inside, size, -(-k // s))
+    return g
 
 
 @RESAMPLING.vjp(
@@ -52,19 +48,30 @@ def avg_pool(g, y, x, kernel_size, stride=(), padding=(0,), ceil_mode=False, cou
     "1/number for each entry of the window, summed over the windows that hold it",
 )
 def adaptive_avg_pool(g, y, x, output_size):
-    matrices = []
-    for n, m in zip(x.shape[-len(output_size) :], output_size, strict=True):
-        start = torch.tensor([i * n // m for i in range(m)], device=g.device)
-        end = torch.tensor([-(-(i + 1) * n // m) for i in range(m)], device=g.device)
-        inside = _windows(start, end, n, g)
-        matrices.append(inside / inside.sum(1, keepdim=True))
-    return _pull_back(g, matrices)
+    if g.numel() == 0:
+        return g.new_zeros(x.shape)
+    for dim, m in enumerate(output_size, start=g.dim() - len(output_size)):
+        n, i = x.shape[dim], torch.arange(m, device=g.device)
+        start, end = i * n // m, -(-(i + 1) * n // m)
+        g = _read_windows(g / _along(dim, end - start, g), dim, start, end, n, -(-m // n) + 1 if n % m else 1)
+    return g
 
 
-def _windows(start: Tensor, end: Tensor, size: int, like: Tensor) -> Tensor:
-    """W with w_ij = 1 where entry j lies in window i."""
-    place = torch.arange(size, device=like.device)
-    return ((place >= start.unsqueeze(1)) & (place < end.unsqueeze(1))).to(like.dtype)
+def _read_windows(g: Tensor, dim: int, start: Tensor, end: Tensor, size: int, overlap: int) -> Tensor:
+    """For each entry along a dimension the sum over the windows that hold it, which are neighbours."""
+    place = torch.arange(size, device=g.device)
+    first = torch.searchsorted(end, place, right=True)
+    last = torch.searchsorted(start, place, right=True) - 1
+    reads = []
+    for window in (first + k for k in range(overlap)):
+        read = g.index_select(dim, window.clamp(max=len(start) - 1))
+        reads.append(torch.where(_along(dim, window <= last, g), read, 0))
+    return sum(reads[1:], start=reads[0])
+
+
+def _along(dim: int, values: Tensor, like: Tensor) -> Tensor:
+    """Values along one dimension, shaped so that they broadcast against ``like``."""
+    return values.reshape([-1 if d == dim else 1 for d in range(like.dim())])
 
 
 def _for_each(value: int | Sequence[int], n: int) -> list[int]:
@@ -76,6 +83,13 @@ def _for_each(value: int | Sequence[int], n: int) -> list[int]:
 # The matrix of a linear operation has the images of the unit vectors for its columns.
 
 LINEAR = "y = W·x along each dimension", "W, whose columns are the images of the unit vectors"
+
+
+def _pull_back(g: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """Wᵀ·g along each of the last dimensions, one matrix for each."""
+    for dim, matrix in enumerate(matrices, start=g.dim() - len(matrices)):
+        g = (g.transpose(dim, -1) @ matrix).transpose(dim, -1)
+    return g
 
 
 @RESAMPLING.vjp(

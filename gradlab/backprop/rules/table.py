@@ -38,6 +38,7 @@ class Rule:
         local: its local derivative in words, such as ``1 − y²``.
         function: the rule itself, see the module's docstring.
         is_pointwise: whether ``function`` returns local derivatives (True) or downstream gradients (False).
+        is_fresh: whether a local derivative is a new tensor of its own, which the sweep may multiply in place.
         reads_output: whether it looks at the contents of the output.
         reads: positions of the arguments whose contents it looks at.
     """
@@ -47,6 +48,7 @@ class Rule:
     local: str
     function: Callable[..., Any]
     is_pointwise: bool
+    is_fresh: bool
     reads_output: bool
     reads: frozenset[int]
 
@@ -67,9 +69,15 @@ class Family(Mapping[Op, Rule]):
     def __init__(self) -> None:
         self._rules: dict[Op, Rule] = {}
 
-    def pointwise(self, ops: Op | tuple[Op, ...], formula: str, local: str, reads: str = "") -> Callable:
-        """Registers a function ``(y, *arguments) -> local derivatives`` for one or several operations."""
-        return self._register(ops, formula, local, reads, first_argument=1)
+    def pointwise(
+        self, ops: Op | tuple[Op, ...], formula: str, local: str, reads: str = "", fresh: bool = False
+    ) -> Callable:
+        """Registers a function ``(y, *arguments) -> local derivatives`` for one or several operations.
+
+        With ``fresh`` it promises that a local derivative shares no memory with anything else. The product
+        upstream × local is then made in its place: for large tensors new memory costs more than the product.
+        """
+        return self._register(ops, formula, local, reads, first_argument=1, is_fresh=fresh)
 
     def vjp(self, ops: Op | tuple[Op, ...], formula: str, local: str, reads: str = "") -> Callable:
         """Registers a function ``(g, y, *arguments) -> downstream gradients``; ``g`` is the upstream gradient.
@@ -79,7 +87,13 @@ class Family(Mapping[Op, Rule]):
         return self._register(ops, formula, local, reads, first_argument=2)
 
     def _register(
-        self, ops: Op | tuple[Op, ...], formula: str, local: str, reads: str, first_argument: int
+        self,
+        ops: Op | tuple[Op, ...],
+        formula: str,
+        local: str,
+        reads: str,
+        first_argument: int,
+        is_fresh: bool = False,
     ) -> Callable:
         def register(function: Callable) -> Callable:
             names = list(inspect.signature(function).parameters)
@@ -90,6 +104,7 @@ class Family(Mapping[Op, Rule]):
                 local=local,
                 function=function,
                 is_pointwise=first_argument == 1,
+                is_fresh=is_fresh,
                 reads_output=-1 in positions,
                 reads=frozenset(positions - {-1}),
             )

@@ -30,7 +30,7 @@ WRONG = {
     ),
     "sum, a factor too many": (aten.sum.default, lambda g, y, x, dtype=None: (g / 2).expand(x.shape), torch.sum, (A,)),
     "mul, one factor unchanged": (aten.mul.Tensor, lambda y, a, b: (b, 1), torch.mul, (A, B)),
-    "relu, open everywhere": (aten.relu.default, lambda y, x: 1, torch.relu, (A,)),
+    "relu, open everywhere": (aten.relu.default, lambda g, y, x: g, torch.relu, (A,)),
 }
 
 
