@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Union
 
 from torch import Tensor, nn
+
+Gradient = Union[Tensor, Callable[[], Tensor], None]  # noqa: UP007 (a callable has no | in Python 3.10)
 
 
 class Gradients(Mapping[Tensor, "Tensor | None"]):
     """A gradient for every tensor that entered the tape from outside.
 
-    Keys are tensor objects, told apart by identity. ``gradients[t]`` and ``gradients.get(t)`` are None where the
+    Keys are tensor objects, told apart by identity. On a tape that was entered under ``no_grad``, the gradients of
+    data (what requires no gradient, where parameters do) are finished when they are asked for. ``gradients[t]`` and ``gradients.get(t)`` are None where the
     loss does not reach ``t``: None (not reached) is not 0 (reached, and multiplied by 0).
 
     Example:
@@ -23,22 +27,27 @@ class Gradients(Mapping[Tensor, "Tensor | None"]):
         {'weight': tensor([[1., 2.]]), 'bias': tensor([1.])}
     """
 
-    def __init__(self, pairs: list[tuple[Tensor, Tensor | None]]) -> None:
-        self._pairs = {id(tensor): (tensor, gradient) for tensor, gradient in pairs}
+    def __init__(self, tensors: Iterable[Tensor], gradients: dict[int, Gradient]) -> None:
+        self._tensors = {id(t): t for t in tensors}
+        self._gradients = gradients
 
     def __getitem__(self, tensor: Tensor) -> Tensor | None:
-        if id(tensor) not in self._pairs:
+        key = id(tensor)
+        if key not in self._tensors:
             raise KeyError(f"a tensor of shape {tuple(tensor.shape)} that did not enter the tape from outside")
-        return self._pairs[id(tensor)][1]
+        gradient = self._gradients.get(key)
+        if callable(gradient):
+            gradient = self._gradients[key] = gradient()
+        return gradient
 
     def __contains__(self, tensor: object) -> bool:
-        return id(tensor) in self._pairs
+        return id(tensor) in self._tensors
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (tensor for tensor, _ in self._pairs.values())
+        return iter(self._tensors.values())
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._tensors)
 
     def named(self, model: nn.Module) -> dict[str, Tensor | None]:
         """The gradients of a model's parameters by name: what ``.grad`` would be, None where it would be None."""

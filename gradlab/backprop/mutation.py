@@ -49,6 +49,10 @@ class Writes:
         self._objects_seen = 0
         self._entries_seen = 0
 
+    @property
+    def have_happened(self) -> bool:
+        return bool(self._memories)
+
     # --- one write ------------------------------------------------------------------------------------------
 
     def run(self, op: Op, args: tuple, kwargs: dict, written: Iterable[tuple[int, str]]) -> Any:
@@ -185,7 +189,7 @@ class Writes:
 
     def family_from_before(self, tensor: Tensor) -> Family | None:
         """For a view made before the recording and new to the tape: its family, where that was written since."""
-        memory = self._memories.get(storage_of(tensor)) if self._memories and tensor._is_view() else None
+        memory = self._memories.get(storage_of(tensor)) if tensor._is_view() else None
         return memory.families.get(id(tensor._base)) if memory is not None and memory.writes else None
 
     # --- bookkeeping ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from torch.autograd.function import BackwardCFunction
 
 from gradlab.backprop.errors import TapeError
 from gradlab.backprop.ops import DETACH
-from gradlab.backprop.values import NO_NODE, Entry, Value, node_of
+from gradlab.backprop.values import DIFFERENTIABLE, NO_NODE, Entry, Value, node_of
 
 WRITTEN_VIEW = (
     "a tensor of shape {} was written by a custom Function in place (ctx.mark_dirty) while views shared its memory "
@@ -40,7 +40,7 @@ class Stops:
         if entry.facts.is_shape_only:
             return []
         if self._everything:
-            return [value for value in entry.inputs if value.is_differentiable]
+            return [value for value in entry.inputs if value.tensor.dtype in DIFFERENTIABLE]
         if entry.index < self._inside_from:
             self.leave_function()
         if entry.index >= self._inside_from or self._enters_function(entry, upstream):

@@ -13,20 +13,27 @@ Where a gradient stops is decided in `stops`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gradlab.backprop.errors import MissingRuleError, TapeError
+from gradlab.backprop.gradients import Gradient
 from gradlab.backprop.rules.shapes import sum_to
 from gradlab.backprop.rules.table import Op, Rule
 from gradlab.backprop.stops import Stops
 from gradlab.backprop.values import Entry, Group, Value
 
+Upstream = tuple["Tensor | None", ...]
+Downstream = list[tuple[Value, Tensor]]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True, eq=False)
 class Term:
     """One operation of the chain rule: what came in from above, and what went on below.
 
@@ -39,171 +46,201 @@ class Term:
 
     entry: Entry
     rule: Rule | None
-    upstream: tuple[Tensor | None, ...]
-    downstream: list[tuple[Value, Tensor]]
+    upstream: Upstream
+    downstream: Downstream
 
 
-def sweep(
-    entries: list[Entry],
-    seeds: Sequence[tuple[Value, Tensor]],
-    rules: Mapping[Op, Rule],
-    everything: bool = False,
-    terms: list[Term] | None = None,
-    let_go: bool = False,
-) -> dict[Value, Tensor]:
-    """Passes gradients back through recorded operations.
+class Sweep:
+    """One pass over a tape, from its end to its beginning.
 
     Args:
         entries: the tape; the sweep takes entries off its end, so that memory is given back as it passes.
-        seeds: the values to start from, each with its upstream gradient.
         rules: the table of handwritten rules.
         everything: whether the tape was entered with gradients disabled, to differentiate all that it saw.
-        terms: where given, receives one `Term` for each operation that a gradient passed.
-        let_go: whether entries may be taken apart once they were passed.
-
-    Returns:
-        The gradients that were left over: of the values that no entry made.
-
-    Raises:
-        MissingRuleError: names the operation and the module.
-        TapeError: where a value that a rule reads was changed after it was recorded, or cannot be followed.
+        aside: values from outside whose gradients may be left to be finished when asked for.
     """
-    gradients: dict[Value, Tensor] = {}
-    for value, gradient in seeds:
-        _accumulate(gradients, value, gradient)
-    stops = Stops(entries, everything)
-    while entries:
-        entry = entries.pop()
-        upstream = tuple([gradients.pop(v, None) for v in entry.outputs])  # type: ignore[arg-type]
-        if any([g is not None for g in upstream]):
-            term = _pass_back(entry, upstream, gradients, stops, rules)
-            if terms is not None and term is not None:
-                terms.append(term)
-        if let_go:
-            entry.outputs = ()  # it and its outputs hold each other: free them now, not at some garbage collection
-    stops.leave_function()
-    for value in gradients:
-        if value.lost:
-            raise TapeError(f"the gradient of a tensor of shape {tuple(value.tensor.shape)} is lost: {value.lost}")
-    return gradients
+
+    def __init__(
+        self,
+        entries: list[Entry],
+        rules: Mapping[Op, Rule],
+        everything: bool = False,
+        aside: Collection[Value] = frozenset(),
+    ) -> None:
+        self._entries = entries
+        self._rules = rules
+        self._stops = Stops(entries, everything)
+        self._aside = aside
+        self._gradients: dict[Value, Tensor] = {}
+        self._later: dict[Value, list[Callable[[], Tensor]]] = defaultdict(list)
+
+    def run(
+        self, seeds: Sequence[tuple[Value, Tensor]], terms: list[Term] | None = None, let_go: bool = False
+    ) -> dict[Value, Gradient]:
+        """Passes gradients back through all operations.
+
+        Args:
+            seeds: the values to start from, each with its upstream gradient.
+            terms: where given, receives one `Term` for each operation that a gradient passed.
+            let_go: whether entries may be taken apart once they were passed.
+
+        Returns:
+            The gradients that were left over: of the values that no entry made. For those put aside, functions
+            that finish them.
+
+        Raises:
+            MissingRuleError: names the operation and the module.
+            TapeError: where a value that a rule reads was changed after it was recorded, or cannot be followed.
+        """
+        self._accumulate(seeds)
+        entries = self._entries
+        while entries:
+            entry = entries.pop()
+            upstream = self._take(entry.outputs)
+            if upstream is not None:
+                term = self._pass_back(entry, upstream)
+                if terms is not None and term.downstream:
+                    terms.append(term)
+            if let_go:
+                entry.outputs = ()  # it and its outputs hold each other: free them now, not at some garbage collection
+        self._stops.leave_function()
+        return self._left_over()
+
+    def _take(self, outputs: tuple[Value | None, ...]) -> Upstream | None:
+        """The complete gradient of each output, which nothing else needs any more; None where none has one."""
+        gradients = self._gradients
+        if len(outputs) == 1:
+            gradient = gradients.pop(outputs[0], None)  # type: ignore[arg-type]
+            return None if gradient is None else (gradient,)
+        upstream = tuple([gradients.pop(v, None) for v in outputs])  # type: ignore[arg-type]
+        return upstream if any([g is not None for g in upstream]) else None
+
+    def _pass_back(self, entry: Entry, upstream: Upstream) -> Term:
+        """Passes the gradient of one operation's outputs on to its inputs; to none where it ends here."""
+        wanted = self._stops.open_inputs(entry, upstream)
+        if wanted is None:
+            term = Term(entry, None, upstream, _past_the_write(entry, upstream))
+        elif wanted:
+            rule = self._rules.get(entry.facts.op) or _no_rule(entry)
+            term = Term(entry, rule, upstream, self._downstream(entry, rule, upstream, wanted))
+        else:
+            ended = zip(entry.outputs, upstream, strict=True)
+            self._gradients.update((v, g) for v, g in ended if v is not None and g is not None)
+            return Term(entry, None, upstream, [])
+        self._accumulate(term.downstream)
+        return term
+
+    def _accumulate(self, contributions: Sequence[tuple[Value, Tensor]]) -> None:
+        gradients = self._gradients
+        for value, gradient in contributions:
+            sofar = gradients.get(value)
+            gradients[value] = gradient if sofar is None else sofar + gradient
+
+    def _downstream(self, entry: Entry, rule: Rule, upstream: Upstream, wanted: list[Value]) -> Downstream:
+        """What one operation contributes to each of its inputs."""
+        groups, outputs = entry.grouped(), entry.outputs
+        _refuse_changes(entry, rule, outputs)
+        args, kwargs = entry.arguments()
+        g: Any = upstream[0]
+        y: Any = outputs[0] and outputs[0].tensor
+        if len(outputs) > 1:
+            g, y = upstream, tuple([v and v.tensor for v in outputs])
+        parts = rule.function(y, *args, **kwargs) if rule.is_pointwise else rule.function(g, y, *args, **kwargs)
+        downstream: Downstream = []
+        for group, part in zip(groups, parts if type(parts) is tuple else (parts,), strict=False):
+            if part is None or group is None:
+                continue
+            if isinstance(group, list):
+                downstream += _pieces(rule, g, group, part, wanted)
+            elif group in self._aside and callable(part):
+                self._later[group].append(partial(_finish, entry, rule, g, part, group, outputs))
+            elif group in wanted:
+                piece = part() if callable(part) else part
+                if piece is not None:
+                    downstream.append((group, _fitted(rule, g, piece, group.tensor)))
+        return downstream
+
+    def _left_over(self) -> dict[Value, Gradient]:
+        found: dict[Value, Gradient] = {**self._gradients}
+        for value, gradient in self._gradients.items():
+            if value.lost:
+                shape = tuple(value.tensor.shape)
+                raise TapeError(f"the gradient of a tensor of shape {shape} is lost: {value.lost}")
+        for value, contributions in self._later.items():
+            found[value] = partial(_total, self._gradients.get(value), contributions)
+        return found
 
 
-def _pass_back(
-    entry: Entry,
-    upstream: tuple[Tensor | None, ...],
-    gradients: dict[Value, Tensor],
-    stops: Stops,
-    rules: Mapping[Op, Rule],
-) -> Term | None:
-    """Passes the gradient of one operation's outputs on to its inputs; None where it ends here."""
-    wanted = stops.open_inputs(entry, upstream)
-    if wanted is None:
-        rule, downstream = None, _past_the_write(entry, upstream)
-    elif wanted:
-        rule = _rule_for(entry, rules)
-        downstream = _downstream(entry, rule, upstream, wanted)
-    else:
-        gradients.update((v, g) for v, g in zip(entry.outputs, upstream, strict=True) if v and g is not None)
-        return None
-    for value, gradient in downstream:
-        _accumulate(gradients, value, gradient)
-    return Term(entry, rule, upstream, downstream)
+# --- one operation ------------------------------------------------------------------------------------------
 
 
-def _past_the_write(entry: Entry, upstream: tuple[Tensor | None, ...]) -> list[tuple[Value, Tensor]]:
+def _past_the_write(entry: Entry, upstream: Upstream) -> Downstream:
     pairs = zip(entry.old, upstream, strict=True)
     return [(old, g) for old, g in pairs if old is not None and g is not None]
 
 
-def _rule_for(entry: Entry, rules: Mapping[Op, Rule]) -> Rule:
-    rule = rules.get(entry.op)
-    if rule is None:
-        raise MissingRuleError(
-            f"no handwritten rule for the operation {entry.op} (module: {entry.scope.label}): "
-            "a gradient reaches it, and guessing is not an option. "
-            "Add its rule to gradlab/backprop/rules, or keep the operation out of the recorded forward pass."
-        )
-    return rule
-
-
-def _downstream(
-    entry: Entry, rule: Rule, upstream: tuple[Tensor | None, ...], wanted: list[Value]
-) -> list[tuple[Value, Tensor]]:
-    """What one operation contributes to each of its inputs."""
-    groups = entry.grouped()
-    _refuse_changes(entry, rule, groups)
-    args, kwargs = entry.arguments()
-    outputs = entry.outputs
-    if len(outputs) > 1:
-        g: Any = upstream
-        y: Any = tuple([v and v.tensor for v in outputs])
-    else:
-        g = upstream[0]
-        y = outputs[0] and outputs[0].tensor
-    parts = rule.function(y, *args, **kwargs) if rule.is_pointwise else rule.function(g, y, *args, **kwargs)
-    downstream: list[tuple[Value, Tensor]] = []
-    for group, part in zip(groups, parts if type(parts) is tuple else (parts,), strict=False):
-        if part is None or group is None:
-            continue
-        if type(group) is not Value:
-            pieces = _pieces(group, part, wanted)
-        elif group in wanted:
-            pieces = [(group, part() if callable(part) else part)]
-        else:
-            continue
-        for value, piece in pieces:
-            if piece is not None:
-                gradient = _times(g, piece) if rule.is_pointwise else piece
-                downstream.append((value, _fit(gradient, value.tensor)))
-    return downstream
-
-
-def _pieces(group: list[Value | None], part: Any, wanted: list[Value]) -> list[tuple[Value, Any]]:
-    """For an argument that is a list of tensors: each wanted value with its piece of the rule's answer."""
-    if not any(value in wanted for value in group):
-        return []
-    pieces = part() if callable(part) else part
-    return [(value, piece) for value, piece in zip(group, pieces, strict=True) if value in wanted]
-
-
-def _refuse_changes(entry: Entry, rule: Rule, groups: Sequence[Group]) -> None:
-    """An error where a content that the rule reads is not the one that was recorded."""
-    place_of = entry.facts.groups
-    for position in rule.reads:
-        group = groups[place_of[position]] if position in place_of else None
-        for value in (group,) if type(group) is Value else group or ():
-            if value is not None and value.version is not None and value.tensor._version != value.version:
-                raise _changed(value, entry, rule)
-    for value in entry.outputs if rule.reads_output else ():
-        if value is not None and value.version is not None and value.tensor._version != value.version:
-            raise _changed(value, entry, rule)
-
-
-def _changed(value: Value, entry: Entry, rule: Rule) -> TapeError:
-    return TapeError(
-        f"a tensor of shape {tuple(value.tensor.shape)}, read by {rule.name} in module {entry.scope.label}, "
-        "was changed after it was recorded: sweep before the optimizer's step or any other update"
+def _no_rule(entry: Entry) -> Rule:
+    raise MissingRuleError(
+        f"no handwritten rule for the operation {entry.op} (module: {entry.scope.label}): "
+        "a gradient reaches it, and guessing is not an option. "
+        "Add its rule to gradlab/backprop/rules, or keep the operation out of the recorded forward pass."
     )
 
 
-def _times(upstream: Any, local: Any) -> Tensor:
-    """upstream × local derivative; for complex numbers, PyTorch's convention conjugates the local one."""
-    if isinstance(local, Tensor):
-        return upstream * (local.conj() if local.is_complex() else local)
-    return upstream if local == 1 else upstream * local
+def _pieces(rule: Rule, g: Any, group: list[Value | None], part: Any, wanted: list[Value]) -> Downstream:
+    """For an argument that is a list of tensors: each wanted value with its piece of the rule's answer."""
+    if not any(value in wanted for value in group):
+        return []
+    pieces = zip(group, part() if callable(part) else part, strict=True)
+    return [
+        (value, _fitted(rule, g, piece, value.tensor))
+        for value, piece in pieces
+        if value is not None and value in wanted and piece is not None
+    ]
 
 
-def _fit(gradient: Tensor, like: Tensor) -> Tensor:
-    """A gradient has the shape and dtype of its value: sum over broadcasting, undo type promotion."""
-    if gradient.shape != like.shape:
-        gradient = sum_to(gradient, like.shape)
-    if gradient.dtype is like.dtype:
+def _fitted(rule: Rule, g: Any, piece: Any, like: Tensor) -> Tensor:
+    """A part of a rule's answer as a gradient of the shape and dtype of its value."""
+    gradient = _times(g, piece, rule.is_fresh) if rule.is_pointwise else piece
+    if gradient.shape == like.shape and gradient.dtype is like.dtype:
         return gradient
+    gradient = sum_to(gradient, like.shape)  # undo broadcasting, then type promotion
     if gradient.is_complex() and not like.is_complex():
         gradient = gradient.real
     return gradient.to(like.dtype)
 
 
-def _accumulate(gradients: dict[Value, Tensor], value: Value, gradient: Tensor) -> None:
-    sofar = gradients.get(value)
-    gradients[value] = gradient if sofar is None else sofar + gradient
+def _times(upstream: Any, local: Any, is_fresh: bool) -> Tensor:
+    """upstream × local derivative; for complex numbers, PyTorch's convention conjugates the local one."""
+    if not isinstance(local, Tensor):
+        return upstream if local == 1 else upstream * local
+    if is_fresh and local.dtype is upstream.dtype and local.shape == upstream.shape and not local.is_complex():
+        return local.mul_(upstream)
+    return upstream * (local.conj() if local.is_complex() else local)
+
+
+def _refuse_changes(entry: Entry, rule: Rule, outputs: Sequence[Value | None]) -> None:
+    """An error where a content that the rule reads is not the one that was recorded."""
+    read = [*entry.values_at(rule.reads), *outputs] if rule.reads_output else entry.values_at(rule.reads)
+    for value in read:
+        if value is not None and value.version is not None and value.tensor._version != value.version:
+            raise TapeError(
+                f"a tensor of shape {tuple(value.tensor.shape)}, read by {rule.name} in module {entry.scope.label}, "
+                "was changed after it was recorded: sweep before the optimizer's step or any other update, "
+                "and ask for the gradients of data before it too"
+            )
+
+
+# --- gradients put aside ------------------------------------------------------------------------------------
+
+
+def _finish(entry: Entry, rule: Rule, g: Any, part: Callable, value: Value, outputs: Sequence[Value | None]) -> Tensor:
+    """One contribution to a gradient that was put aside."""
+    _refuse_changes(entry, rule, outputs)
+    return _fitted(rule, g, part(), value.tensor)
+
+
+@torch.no_grad()
+def _total(sofar: Tensor | None, contributions: list[Callable[[], Tensor]]) -> Tensor:
+    pieces = [contribution() for contribution in contributions]
+    return reduce(torch.add, pieces if sofar is None else [sofar, *pieces])

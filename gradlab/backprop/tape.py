@@ -11,23 +11,24 @@ write does to it, and to the views that share its storage, is the business of `m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._C._autograd import _get_sequence_nr as next_sequence_number
+from torch._C import _len_torch_dispatch_stack as len_torch_dispatch_stack
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradlab.backprop.errors import TapeError
-from gradlab.backprop.gradients import Gradients
+from gradlab.backprop.gradients import Gradient, Gradients
 from gradlab.backprop.modules import ModuleTracker
 from gradlab.backprop.mutation import Writes
 from gradlab.backprop.ops import DETACH, facts, undeclared_writes
 from gradlab.backprop.rules import RULES, Rule
 from gradlab.backprop.rules.table import Op
-from gradlab.backprop.sweep import Term, sweep
-from gradlab.backprop.values import NO_NODE, Entry, Value, node_of, version_of
+from gradlab.backprop.sweep import Sweep, Term
+from gradlab.backprop.values import NO_NODE, Entry, Value, node_of, note_versions
 
 CLONE = torch.ops.aten.clone.default
 
@@ -66,6 +67,11 @@ class Tape(TorchDispatchMode):
 
     # --- recording ------------------------------------------------------------------------------------------
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Spares the guard against compilation that PyTorch puts around every call of a mode: a third of its cost."""
+        return False
+
     def __enter__(self) -> Tape:
         if torch.is_inference_mode_enabled():
             raise TapeError("a tape cannot record under torch.inference_mode(): use torch.no_grad() instead")
@@ -82,9 +88,7 @@ class Tape(TorchDispatchMode):
         super().__exit__(*exception)
         self._modules.close()
         self._is_open = False
-        for _, value in self.history:
-            if value.version is None:
-                value.version = version_of(value.tensor)
+        note_versions(self.history)
 
     def __torch_dispatch__(self, func: Op, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         known = facts(func)
@@ -109,18 +113,18 @@ class Tape(TorchDispatchMode):
 
     def entry(self, op: Op, args: Sequence, kwargs: dict[str, Any]) -> Entry:
         """A new entry for ``op`` with its inputs bound to their present values; not yet on the tape."""
-        known, given, current = facts(op), len(args), self._current
+        known, given, current, everything = facts(op), len(args), self._current, self.everything
         inputs: list[Value] = []
         is_open: list[bool] = []
         for position, name in known.tensor_arguments:
             argument = args[position] if position < given else kwargs.get(name)
             value = current.get(id(argument))
-            if value is None or value.family is not None or not self.everything:
-                self._bind(argument, inputs, is_open)
-            else:
+            if everything and value is not None and value.family is None:
                 inputs.append(value)
+            elif argument is not None:
+                self._bind(argument, inputs, is_open)
         number, grad_mode = NO_NODE, False
-        if not self.everything:
+        if not everything:
             number, grad_mode = next_sequence_number() - 1, torch.is_grad_enabled()
             while number in self._writes.taken:
                 number -= 1
@@ -128,14 +132,18 @@ class Tape(TorchDispatchMode):
 
     def append(self, entry: Entry, outputs: Sequence) -> None:
         """Puts an entry on the tape; each tensor in ``outputs`` holds a new value that the entry made."""
+        current, history = self._current, self.history
+        made: list[Value | None] = []
+        for output in outputs:
+            if isinstance(output, Tensor):
+                value = current[id(output)] = Value(output, entry)
+                history.append((output, value))
+                made.append(value)
+            else:
+                made.append(None)
+        entry.outputs = tuple(made)
         entry.index = len(self.entries)
         self.entries.append(entry)
-        entry.outputs = tuple([self._produce(t, entry) if isinstance(t, Tensor) else None for t in outputs])
-
-    def _produce(self, output: Tensor, entry: Entry) -> Value:
-        value = self._current[id(output)] = Value(output, entry)
-        self.history.append((output, value))
-        return value
 
     def value_of(self, tensor: Tensor) -> Value:
         """The value that a tensor object holds at the moment; a tensor never seen before enters from outside."""
@@ -144,8 +152,6 @@ class Tape(TorchDispatchMode):
             value = self._add_source(tensor)
         elif value.family is not None and self._writes.is_out_of_date(value):
             value = self._writes.renew(tensor, value)
-        if value.version is None:
-            value.version = version_of(tensor)
         return value
 
     def peek(self, tensor: Tensor) -> Value | None:
@@ -179,11 +185,12 @@ class Tape(TorchDispatchMode):
 
     def _add_source(self, tensor: Tensor) -> Value:
         value = Value(tensor)
-        value.family = self._writes.family_from_before(tensor)
-        if value.family is not None:
-            return self._writes.renew(tensor, value)
-        value.since = len(self.entries)
+        if self._writes.have_happened:
+            value.family = self._writes.family_from_before(tensor)
+            if value.family is not None:
+                return self._writes.renew(tensor, value)
         if not self.everything:
+            value.since = len(self.entries)
             value.lost = self._why_lost(tensor)
         self.sources[value] = tensor
         self.set_current(tensor, value)
@@ -233,16 +240,37 @@ class Tape(TorchDispatchMode):
         if len(upstream) != len(outputs):
             raise TapeError(f"{len(outputs)} outputs need as many grad_outputs, got {len(upstream)}")
         seeds = [(self._output_value(t), _seed(t, g)) for t, g in zip(outputs, upstream, strict=True)]
+        let_go = not retain_tape and terms is None
+        aside = self._aside() if let_go else frozenset()
         entries = list(self.entries) if retain_tape else self._give_up_entries()
         with torch.no_grad():
-            found = sweep(entries, seeds, self.rules, self.everything, terms, not retain_tape and terms is None)
-        # What autograd treats as a leaf although the tape saw it made: `torch.zeros(3).requires_grad_()`.
-        leaves: list[tuple[Tensor, Tensor | None]] = [
-            (t, g) for v, g in found.items() if v not in self.sources and _is_leaf(t := v.users_tensor)
-        ]
-        wanted = ((v, t) for v, t in self.sources.items() if self.everything or t.requires_grad)
-        gradients = {id(t): found.get(v) for v, t in wanted}  # a leaf frozen meanwhile has none, as with autograd
-        return Gradients([(t, gradients.get(id(t))) for t in self.sources.values()] + leaves)
+            found = Sweep(entries, self.rules, self.everything, aside).run(seeds, terms, let_go)
+        return self._gradients(found)
+
+    def _aside(self) -> Collection[Value]:
+        """The data among what entered from outside: gradients that hardly anybody asks for, if there are parameters.
+
+        Inside another tape they are not put off, since it would not see them being made.
+        """
+        if not self.everything or len_torch_dispatch_stack():
+            return frozenset()
+        data = {value for value, tensor in self.sources.items() if not tensor.requires_grad}
+        return data if len(data) < len(self.sources) else frozenset()
+
+    def _gradients(self, found: Mapping[Value, Gradient]) -> Gradients:
+        tensors, gradients = list(self.sources.values()), {}
+        for value, gradient in found.items():
+            tensor = self.sources.get(value)
+            if tensor is None:
+                # What autograd treats as a leaf although the tape saw it made: `torch.zeros(3).requires_grad_()`.
+                tensor = value.users_tensor
+                if not _is_leaf(tensor):
+                    continue
+                tensors.append(tensor)
+            elif not (self.everything or tensor.requires_grad):
+                continue  # a leaf frozen meanwhile has none, as with autograd
+            gradients[id(tensor)] = gradient
+        return Gradients(tensors, gradients)
 
     def _output_value(self, output: Tensor) -> Value:
         if self.peek(output) is None:
@@ -260,7 +288,7 @@ class Tape(TorchDispatchMode):
         entries, self.entries = self.entries, []
         self._current.clear()
         self.history.clear()
-        self._writes = Writes(self)
+        del self._writes  # it and the tape hold each other
         return entries
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
+import torch
 from torch import Tensor
 
 from gradlab.backprop.modules import Scope
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from gradlab.backprop.memory import Family
 
 NO_NODE = -1
+DIFFERENTIABLE = frozenset(
+    dtype
+    for dtype in vars(torch).values()
+    if isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex)
+)
 Group = Union["Value", "list[Value | None]", None]
 
 
@@ -33,17 +39,20 @@ class Value:
         lost: why its gradient cannot be followed any further; empty where it can.
     """
 
-    version: int | None = None
-    holder: Tensor | None = None
-    family: Family | None = None
-    since_write = 0
-    grad_fn: Any = None
-    since = 0
-    lost = ""
+    __slots__ = (
+        "tensor", "entry", "version", "holder", "family", "since_write", "grad_fn", "since", "lost",
+    )  # fmt: skip
 
     def __init__(self, tensor: Tensor, entry: Entry | None = None) -> None:
         self.tensor = tensor
         self.entry = entry
+        self.version: int | None = None
+        self.holder: Tensor | None = None
+        self.family: Family | None = None
+        self.since_write = 0
+        self.grad_fn: Any = None
+        self.since = 0
+        self.lost = ""
 
     @property
     def users_tensor(self) -> Tensor:
@@ -52,7 +61,7 @@ class Value:
 
     @property
     def is_differentiable(self) -> bool:
-        return self.tensor.is_floating_point() or self.tensor.is_complex()
+        return self.tensor.dtype in DIFFERENTIABLE
 
 
 def node_of(tensor: Tensor) -> Any:
@@ -69,6 +78,16 @@ def version_of(tensor: Tensor) -> int | None:
         return tensor._version
     except RuntimeError:
         return None
+
+
+def note_versions(recorded: Iterable[tuple[Tensor, Value]]) -> None:
+    """Notes the version of each value that has none yet."""
+    for _, value in recorded:
+        if value.version is None:
+            try:
+                value.version = value.tensor._version
+            except RuntimeError:
+                continue  # made in inference mode
 
 
 class Entry:
@@ -156,12 +175,18 @@ class Entry:
         """The argument at a position of the operation's schema, wherever the caller put it."""
         return self.args[position] if position < len(self.args) else self.kwargs.get(name)
 
-    def values_at(self, positions: Collection[int]) -> Iterator[Value]:
+    def values_at(self, positions: Collection[int]) -> list[Value]:
         """The values among the arguments at these positions of the schema."""
+        found: list[Value] = []
         if positions:
-            for (position, _), group in zip(self.facts.tensor_arguments, self.grouped(), strict=True):
-                if position in positions:
-                    yield from _values_in(group)
+            groups, place_of = self.grouped(), self.facts.groups
+            for position in positions:
+                group = groups[place_of[position]] if position in place_of else None
+                if isinstance(group, list):
+                    found += [value for value in group if value is not None]
+                elif group is not None:
+                    found.append(group)
+        return found
 
 
 def _group(argument: Any, inputs: Iterator[Value]) -> Group:
@@ -170,10 +195,3 @@ def _group(argument: Any, inputs: Iterator[Value]) -> Group:
     if isinstance(argument, (list, tuple)):
         return [next(inputs) if isinstance(a, Tensor) else None for a in argument]
     return None
-
-
-def _values_in(group: Group) -> Iterator[Value]:
-    if type(group) is Value:
-        yield group
-    elif type(group) is list:
-        yield from (value for value in group if value is not None)

@@ -6,6 +6,7 @@ One file holds one family; each rule stands beside its formula. `RULES` is all o
 from gradlab.backprop.rules.activation import ACTIVATION
 from gradlab.backprop.rules.arithmetic import ARITHMETIC
 from gradlab.backprop.rules.attention import ATTENTION
+from gradlab.backprop.rules.backward_kernels import BACKWARD_KERNELS
 from gradlab.backprop.rules.borders import BORDERS
 from gradlab.backprop.rules.choice import CHOICE
 from gradlab.backprop.rules.chunked_loss import CHUNKED_LOSS
@@ -60,6 +61,7 @@ RULES = merge(
     SCATTERING,
     SEQUENCES,
     CHUNKED_LOSS,
+    BACKWARD_KERNELS,
 )
 
 __all__ = ["RULES", "Family", "Rule", "merge"]

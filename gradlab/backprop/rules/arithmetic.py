@@ -52,7 +52,7 @@ def mul(y, a, b):
 )
 def div(g, y, a, b):
     """Dividing the upstream gradient itself keeps its precision where b holds integers."""
-    over_b = g / (b.conj() if isinstance(b, Tensor) else b)
+    over_b = g / (b.conj() if isinstance(b, Tensor) else b.conjugate())
     return over_b, lambda: -over_b * y.conj()
 
 

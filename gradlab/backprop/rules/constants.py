@@ -25,5 +25,5 @@ def one(like: Tensor) -> Tensor:
 
 @cache
 def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), torch.no_grad():
         return torch.full((), value, dtype=dtype, device=device)

@@ -149,8 +149,9 @@ def _refuse_phases(x: Tensor, *gradients: Tensor) -> None:
 def qr(g, y, a, mode="reduced"):
     """Z = Qᴴ·dA·R⁻¹ = Qᴴ·dQ + dR·R⁻¹: a skew-Hermitian and an upper triangular part (its diagonal real).
 
-    So Qᴴ·dQ = Ω has Z's lower triangle, dR = (Z − Ω)·R, and outside of Q's span dQ = (1 − Q·Qᴴ)·dA·R⁻¹. To the right of
-    its square part a wide R has Qᴴ·A₂, which is differentiated as a product.
+    So Qᴴ·dQ = Ω has Z's lower triangle, dR = (Z − Ω)·R, and outside of Q's span dQ = (1 − Q·Qᴴ)·dA·R⁻¹. The
+    terms of Z's lower triangle, of its mirror image and of its diagonal make up H. To the right of its square part a
+    wide R has Qᴴ·A₂, which is differentiated as a product.
     """
     if mode == "r":
         raise TapeError("qr(mode='r') leaves out Q, which its derivative is made of: use mode='reduced'")
@@ -214,7 +215,7 @@ def _of_reflectors(a: Tensor, tau: Tensor, x: Tensor, z: Tensor) -> tuple[Tensor
 
 
 @DECOMPOSITIONS.vjp(
-    (aten.linalg_pinv.atol_rtol_tensor, aten.linalg_pinv.atol_rtol_float),
+    aten.linalg_pinv.atol_rtol_tensor,
     "Y = A⁺, the pseudo-inverse",
     "−Yᵀ·G·Yᵀ + (1 − A·Y)·Gᵀ·Y·Yᵀ + Yᵀ·Y·Gᵀ·(1 − Y·A)",
     reads="a y",

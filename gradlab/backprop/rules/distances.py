@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gradlab.backprop.rules.selection import NORM_LOCAL, norm_local
+from gradlab.backprop.rules.selection import norm_local
 from gradlab.backprop.rules.table import Family
 
 aten = torch.ops.aten

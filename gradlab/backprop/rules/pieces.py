@@ -102,16 +102,6 @@ def unfold(g, y, x, dimension, size, step):
     return g.new_zeros(x.numel()).index_add(0, places.reshape(-1), g.reshape(-1)).reshape(x.shape)
 
 
-@PIECES.vjp(
-    aten.unfold_backward.default,
-    "y = windows laid over each other along one dimension, and summed where they overlap",
-    "1 from the place to every window that covers it",
-)
-def overlap_add(g, y, windows, input_sizes, dim, size, step):
-    """The transpose of `unfold`, as the inverse of a short-time Fourier transform puts its frames together."""
-    return g.unfold(dim, size, step)
-
-
 # --- one piece replaced: the rest keeps its gradient, the replaced part passes it to the new piece ----------
 
 REPLACED = "∂y/∂x = 0 in the place, 1 elsewhere; ∂y/∂piece = 1 in the place"

@@ -44,7 +44,7 @@ def max_pool3d(g, y, x, *window):
 def _to_chosen(g: Tensor, places: Tensor, x: Tensor, spatial: int) -> Tensor:
     """A place counts through all the spatial dimensions of its channel."""
     flat = g.new_zeros(x.shape).flatten(-spatial)
-    return flat.scatter_add(-1, places.flatten(-spatial), g.flatten(-spatial)).reshape(x.shape)
+    return flat.scatter_add_(-1, places.flatten(-spatial), g.flatten(-spatial)).reshape(x.shape)
 
 
 @POOLING.vjp(

@@ -5,6 +5,7 @@ A watching mode sees every primitive operation that the sweep runs, and autograd
 
 import pytest
 import torch
+import torch._dynamo  # not while autograd is locked
 import torch.nn.functional as F
 from opinfo import CONFORMING, Comparison, quiet, samples
 from torch import nn

@@ -12,7 +12,7 @@ import torch
 from opinfo import CONFORMING, Comparison, quiet, samples
 
 from gradlab.backprop.rules import RULES
-from gradlab.backprop.sweep import sweep
+from gradlab.backprop.sweep import Sweep
 from gradlab.backprop.values import Entry, Value
 
 aten = torch.ops.aten
@@ -60,7 +60,7 @@ def _downstream(term, rule, spoil):
     entry = _copy(term.entry, rule, spoil)
     seeds = [(v, g) for v, g in zip(entry.outputs, term.upstream, strict=True) if g is not None]
     with torch.no_grad():
-        gradients = sweep([entry], seeds, {entry.op: rule}, everything=True)
+        gradients = Sweep([entry], {entry.op: rule}, everything=True).run(seeds)
     return [gradients.get(v) for v in entry.inputs]
 
 
