@@ -213,7 +213,7 @@ def _fitted(rule: Rule, g: Any, piece: Any, like: Tensor) -> Tensor:
 def _times(upstream: Any, local: Any, is_fresh: bool) -> Tensor:
     """upstream × local derivative; for complex numbers, PyTorch's convention conjugates the local one."""
     if not isinstance(local, Tensor):
-        return upstream if local == 1 else upstream * local
+        return upstream if local == 1 else upstream * local.conjugate()
     if is_fresh and local.dtype is upstream.dtype and local.shape == upstream.shape and not local.is_complex():
         return local.mul_(upstream)
     return upstream * (local.conj() if local.is_complex() else local)

@@ -30,7 +30,7 @@ BACKWARD_KERNELS = Family()
 LINEAR = "z = Wᵀ·u for a linear operation y = W·x", "∂L/∂u = W·g: the operation itself"
 
 
-def _of_linear(names: str, forward: Callable[..., Callable]) -> None:
+def _of_linear(names: str, forward: Callable[..., Tensor]) -> None:
     """Registers ``{name}_backward`` for operations of one kind; ``forward(operation, g, u, …)`` is W·g."""
     for name in names.split():
         operation = getattr(aten, name)
@@ -176,11 +176,6 @@ def shrink_backward(g, y, u, x, lambd):
     return lambda: activation.shrink(g, None, x, lambd)
 
 
-@BACKWARD_KERNELS.vjp(aten.hardsigmoid_backward.default, *KINK, reads="x")
-def hardsigmoid_backward(g, y, u, x):
-    return lambda: activation.hardsigmoid(g, None, x)
-
-
 # For complex numbers the kernels of tanh and σ multiply by the conjugate derivative.
 
 
@@ -196,18 +191,6 @@ def tanh_backward(g, y, u, t):
 )
 def sigmoid_backward(g, y, u, s):
     return lambda: g * (s * (1 - s)), lambda: g.conj() * u * (1 - 2 * s.conj())
-
-
-@BACKWARD_KERNELS.pointwise(
-    aten.silu_backward.default,
-    "z = u·f′(x), f = x·s with s = σ(x)",
-    "∂z/∂u = f′(x), ∂z/∂x = u·s·(1 − s)·(2 + x·(1 − 2s))",
-    reads="u x",
-)
-def silu_backward(y, u, x):
-    """f′ = s + x·s′ and f″ = 2·s′ + x·s″ with s′ = s·(1 − s) and s″ = s′·(1 − 2s)."""
-    s = x.sigmoid()
-    return lambda: activation.silu(None, x), lambda: u * s * (1 - s) * (2 + x * (1 - 2 * s))
 
 
 @BACKWARD_KERNELS.pointwise(
