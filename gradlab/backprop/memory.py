@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,21 @@ class Memory:
         writes: how many writes there have been; a value recorded at a smaller count is out of date.
         families: by the base's id.
         exposed: the values that the next write may overwrite.
+        targets: the tensor that each write went to.
     """
 
     writes: int = 0
     families: dict[int, Family] = field(default_factory=dict)
     exposed: list[Value] = field(default_factory=list)
+    targets: list[Tensor] = field(default_factory=list)
+
+    def note_write(self, target: Tensor) -> None:
+        self.writes += 1
+        self.targets.append(target)
+
+    def may_have_changed(self, tensor: Tensor, since: int) -> bool:
+        """Whether any write after the first ``since`` ones may have met a tensor."""
+        return not all(are_apart(tensor, target) for target in self.targets[since:])
 
 
 @dataclass(eq=False, slots=True)
@@ -48,6 +59,38 @@ def storage_of(tensor: Tensor) -> int:
 def place_of(tensor: Tensor) -> tuple:
     """Where it lies in its memory: the arguments of ``as_strided``."""
     return tensor.size(), tensor.stride(), tensor.storage_offset()
+
+
+def are_apart(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors in one memory certainly have no element in common: chunks of a tensor along a dimension.
+
+    Example:
+        >>> import torch
+        >>> whole = torch.zeros(4, 6)
+        >>> left, right = whole[:, :3], whole[:, 3:]
+        >>> are_apart(left, right), are_apart(whole, right)
+        (True, False)
+    """
+    if a.layout is not torch.strided or b.layout is not torch.strided:
+        return False
+    if a.numel() == 0 or b.numel() == 0:
+        return True
+    (sizes, strides, start), (other_sizes, other_strides, other_start) = place_of(a), place_of(b)
+    if _end(sizes, strides, start) <= other_start or _end(other_sizes, other_strides, other_start) <= start:
+        return True
+    # Where both go through memory in the same steps, what counts is where they lie between two of the largest.
+    step = max(strides, default=0)
+    if strides != other_strides or step <= 1:
+        return False
+    end = _end([1 if t == step else n for n, t in zip(sizes, strides, strict=True)], strides, start % step)
+    inner = [1 if t == step else n for n, t in zip(other_sizes, other_strides, strict=True)]
+    other_end = _end(inner, other_strides, other_start % step)
+    return max(end, other_end) <= step and (end <= other_start % step or other_end <= start % step)
+
+
+def _end(sizes: Sequence[int], strides: Sequence[int], start: int) -> int:
+    """The place after the last element."""
+    return start + 1 + sum((n - 1) * t for n, t in zip(sizes, strides, strict=True))
 
 
 def why_unplaceable(view: Tensor, base: Tensor) -> str:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.autograd.function import BackwardCFunction
 
-from gradlab.backprop.memory import Family, Memory, base_of, copy_of, place_of, storage_of, why_unplaceable
+from gradlab.backprop.memory import Family, Memory, are_apart, base_of, copy_of, place_of, storage_of, why_unplaceable
 from gradlab.backprop.ops import facts
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.values import NO_NODE, Entry, Value, node_of, version_of
@@ -46,6 +46,7 @@ class Writes:
         self._memories: dict[int, Memory] = {}
         self._read: set[Value] = set()
         self._placed: set[Value] = set()  # values of which a rule looks at the place in memory
+        self._unnoted: list[Value] = []  # beside which something was written: the version counter may be theirs too
         self._objects_seen = 0
         self._entries_seen = 0
 
@@ -57,17 +58,19 @@ class Writes:
 
     def run(self, op: Op, args: tuple, kwargs: dict, written: Iterable[tuple[int, str]]) -> Any:
         """Runs ``op`` and records what it did, without writing, as an entry."""
-        tape = self.tape
+        tape, known = self.tape, facts(op)
         targets = list(_tensors(args[i] if i < len(args) else kwargs.get(name) for i, name in written))
-        self._notice_saved_copy()
-        outs = {a.name for a in op._schema.arguments if a.is_out}
-        entry = tape.entry(facts(op).functional, args, {k: v for k, v in kwargs.items() if k not in outs})
+        if not tape.everything:
+            self._notice_saved_copy()
+        given = {k: v for k, v in kwargs.items() if k not in known.outs} if known.outs else kwargs
+        entry = tape.entry(known.functional, args, given)
         old = {id(t): tape.value_of(t) for t in targets}
-        if torch.Tag.inplace_view in op.tags:
+        if known.is_inplace_view:
             return self._reshape(op, args, kwargs, entry, targets[0])
         is_seen = tape.everything or (entry.grad_mode and any(entry.is_open))
         for target in targets:
-            tape.value_of(base_of(target))
+            if target._base is not None:
+                tape.value_of(target._base)
         self._catch_up()
         self._copy_what_is_read(targets, entry)
         result = op(*args, **kwargs)
@@ -77,9 +80,6 @@ class Writes:
             entry.old = tuple(old.get(id(t)) for t in made)
         for target in targets:
             self._spread(target, is_seen)
-        for value in entry.outputs:
-            if value is not None:
-                value.version = None  # autograd raises the version counter after this returns: note it at the next use
         return result
 
     def _notice_saved_copy(self) -> None:
@@ -111,7 +111,7 @@ class Writes:
         for each in changed:
             if each.base is not target:
                 self._scatter(each.base, target, is_seen)
-        memory.writes += 1
+        memory.note_write(target)
         self._join(target, family, since=WRITTEN)  # out of date, unless it is a base
         for each in changed:
             self._join(each.base, each, since=memory.writes)
@@ -138,7 +138,13 @@ class Writes:
 
     def is_out_of_date(self, value: Value) -> bool:
         """Whether the content was overwritten through another tensor object since the value was recorded."""
-        return value.family is not None and value.since_write != value.family.memory.writes
+        family = value.family
+        if family is None or value.since_write == family.memory.writes:
+            return False
+        if value.since_write == WRITTEN or family.memory.may_have_changed(value.tensor, value.since_write):
+            return True
+        value.since_write, value.version = family.memory.writes, version_of(value.tensor)
+        return False
 
     def renew(self, tensor: Tensor, value: Value) -> Value:
         """The present value of a tensor object whose value is out of date."""
@@ -195,9 +201,14 @@ class Writes:
     # --- bookkeeping ----------------------------------------------------------------------------------------
 
     def _family(self, tensor: Tensor) -> Family:
-        base = base_of(tensor)
-        memory = self._memories.setdefault(storage_of(tensor), Memory())
-        return memory.families.setdefault(id(base), Family(base, memory))
+        base, key = base_of(tensor), storage_of(tensor)
+        memory = self._memories.get(key)
+        if memory is None:
+            memory = self._memories[key] = Memory()
+        family = memory.families.get(id(base))
+        if family is None:
+            family = memory.families[id(base)] = Family(base, memory)
+        return family
 
     def _join(self, tensor: Tensor, family: Family, since: int) -> None:
         value = self.tape.peek(tensor)
@@ -206,20 +217,31 @@ class Writes:
 
     def _copy_what_is_read(self, targets: list[Tensor], entry: Entry) -> None:
         self._read.update(self._values_read_by(entry, with_outputs=False))
-        for memory in {id(f.memory): f.memory for f in map(self._family, targets)}.values():
-            for family in memory.families.values():
-                value = self.tape.peek(family.base)
-                if value is not None and family.base.requires_grad:
-                    value.grad_fn = family.base.grad_fn
-            for value in memory.exposed:
-                if value in self._read:
+        for memory in {id(m): m for m in (self._family(t).memory for t in targets)}.values():
+            if not self.tape.everything:
+                self._note_nodes(memory)
+            exposed, memory.exposed = memory.exposed, []
+            for value in exposed:
+                if all(are_apart(value.tensor, target) for target in targets):
+                    memory.exposed.append(value)
+                    self._unnoted.append(value)
+                    value.version = None
+                elif value in self._read:
                     value.holder = value.users_tensor
                     value.tensor = copy_of(value.tensor, value in self._placed)
                     value.version = version_of(value.tensor)
-            memory.exposed.clear()
+
+    def _note_nodes(self, memory: Memory) -> None:
+        for family in memory.families.values():
+            value = self.tape.peek(family.base)
+            if value is not None and family.base.requires_grad:
+                value.grad_fn = family.base.grad_fn
 
     def _catch_up(self) -> None:
         tape = self.tape
+        for value in self._unnoted:
+            value.version = version_of(value.tensor)
+        self._unnoted.clear()
         for tensor, value in tape.history[self._objects_seen :]:
             family = self._family(tensor)
             family.memory.exposed.append(value)
@@ -234,14 +256,14 @@ class Writes:
                 self._placed.update(v for v in (entry.inputs[0], entry.outputs[0]) if v is not None)
         self._entries_seen = len(tape.entries)
 
-    def _values_read_by(self, entry: Entry, with_outputs: bool) -> Iterator[Value]:
+    def _values_read_by(self, entry: Entry, with_outputs: bool) -> list[Value]:
         rule = self.tape.rules.get(entry.op)
-        if rule is None:
-            yield from entry.inputs
-        else:
-            yield from entry.values_at(rule.reads)
-        if with_outputs and (rule is None or rule.reads_output):
-            yield from (value for value in entry.outputs if value is not None)
+        if rule is not None and not with_outputs:
+            return entry.values_at(rule.reads)
+        read = entry.inputs if rule is None else entry.values_at(rule.reads)
+        if rule is not None and not rule.reads_output:
+            return read
+        return read + [value for value in entry.outputs if value is not None]
 
 
 def _tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:

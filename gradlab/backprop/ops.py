@@ -32,6 +32,8 @@ class OpFacts:
         has_lists: whether one of them holds a list.
         groups: for each position, where among ``tensor_arguments`` it stands.
         written: (position, name) of each argument whose contents the operation overwrites.
+        outs: the names of the arguments that only take the result (``out=``).
+        is_inplace_view: whether it gives the tensor object itself another shape, as ``t_()`` does.
         is_plain: whether it only reads its arguments, and the tape records it as it is.
         is_shape_only: whether it looks at an argument's shape and never at its content: no gradient passes.
     """
@@ -42,6 +44,8 @@ class OpFacts:
     has_lists: bool
     groups: dict[int, int]
     written: tuple[tuple[int, str], ...]
+    outs: frozenset[str]
+    is_inplace_view: bool
     is_plain: bool
     is_shape_only: bool
 
@@ -72,6 +76,8 @@ def _work_out(op: Op) -> OpFacts:
         has_lists=any("List" in str(a.type) for _, a in holding),
         groups={i: place for place, (i, _) in enumerate(holding)},
         written=tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write),
+        outs=frozenset(a.name for _, a in arguments if a.is_out),
+        is_inplace_view=torch.Tag.inplace_view in op.tags,
         is_plain=not op._schema.is_mutable and op is not aten.native_batch_norm.default and op is not DETACH,
         is_shape_only=op in SHAPE_ONLY,
     )
