@@ -28,14 +28,29 @@ class Memory:
     families: dict[int, Family] = field(default_factory=dict)
     exposed: list[Value] = field(default_factory=list)
     targets: list[Tensor] = field(default_factory=list)
+    _apart: dict[tuple[int, int], bool] = field(default_factory=dict)
 
     def note_write(self, target: Tensor) -> None:
         self.writes += 1
         self.targets.append(target)
 
+    def forget_places(self) -> None:
+        """Call before a tensor object is given another shape in place."""
+        self._apart.clear()
+
     def may_have_changed(self, tensor: Tensor, since: int) -> bool:
         """Whether any write after the first ``since`` ones may have met a tensor."""
-        return not all(are_apart(tensor, target) for target in self.targets[since:])
+        return not all(self.are_apart(tensor, target) for target in self.targets[since:])
+
+    def are_apart(self, a: Tensor, b: Tensor) -> bool:
+        """`are_apart`, worked out once for each pair of tensor objects."""
+        if a is b:
+            return False
+        key = (id(a), id(b))
+        known = self._apart.get(key)
+        if known is None:
+            known = self._apart[key] = are_apart(a, b)
+        return known
 
 
 @dataclass(eq=False, slots=True)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.autograd.function import BackwardCFunction
 
-from gradlab.backprop.memory import Family, Memory, are_apart, base_of, copy_of, place_of, storage_of, why_unplaceable
+from gradlab.backprop.memory import Family, Memory, base_of, copy_of, place_of, storage_of, why_unplaceable
 from gradlab.backprop.ops import facts
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.values import NO_NODE, Entry, Value, node_of, version_of
@@ -93,6 +93,7 @@ class Writes:
         """``t_()`` and its like give the tensor object another shape; the values before keep theirs."""
         self._catch_up()
         before = target.detach()
+        self._family(target).memory.forget_places()
         for tensor, value in self.tape.history:
             if tensor is target and value.tensor is target:
                 value.holder, value.tensor = target, before
@@ -141,10 +142,16 @@ class Writes:
         family = value.family
         if family is None or value.since_write == family.memory.writes:
             return False
-        if value.since_write == WRITTEN or family.memory.may_have_changed(value.tensor, value.since_write):
+        if value.since_write == WRITTEN or not self._counts_alone(value):
+            return True
+        if family.memory.may_have_changed(value.tensor, value.since_write):
             return True
         value.since_write, value.version = family.memory.writes, version_of(value.tensor)
         return False
+
+    def _counts_alone(self, value: Value) -> bool:
+        """Whether a write beside it does not concern it. Autograd makes all views of a base anew, wherever it went."""
+        return self.tape.everything or value.users_tensor._base is None
 
     def renew(self, tensor: Tensor, value: Value) -> Value:
         """The present value of a tensor object whose value is out of date."""
@@ -222,7 +229,7 @@ class Writes:
                 self._note_nodes(memory)
             exposed, memory.exposed = memory.exposed, []
             for value in exposed:
-                if all(are_apart(value.tensor, target) for target in targets):
+                if self._counts_alone(value) and all(memory.are_apart(value.tensor, target) for target in targets):
                     memory.exposed.append(value)
                     self._unnoted.append(value)
                     value.version = None
