@@ -20,7 +20,7 @@ class Memory:
     Attributes:
         writes: how many writes there have been; a value recorded at a smaller count is out of date.
         families: by the base's id.
-        exposed: the values that the next write may overwrite.
+        exposed: the values that some rule reads, and that the next write may overwrite.
         targets: the tensor that each write went to.
     """
 

@@ -16,7 +16,7 @@ The bookkeeping is brought up to date only when something is written: a forward 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from gradlab.backprop.tape import Tape
 
 aten = torch.ops.aten
+
+PLACED = (aten.as_strided.default, aten.as_strided_scatter.default)
 
 WRITTEN = -1  # the value that a write gave to a view: the base takes it over, and the view reads it from there
 
@@ -54,32 +56,48 @@ class Writes:
     def have_happened(self) -> bool:
         return bool(self._memories)
 
+    def close(self) -> None:
+        """Takes apart what holds each other, so that memory is given back now and not at some garbage collection."""
+        for memory in self._memories.values():
+            memory.families.clear()
+            memory.exposed.clear()
+        self._memories.clear()
+
+    def close(self) -> None:
+        """Takes apart what holds each other, so that memory is given back now and not at some garbage collection."""
+        for memory in self._memories.values():
+            memory.families.clear()
+            memory.exposed.clear()
+        self._memories.clear()
+
     # --- one write ------------------------------------------------------------------------------------------
 
     def run(self, op: Op, args: tuple, kwargs: dict, written: Iterable[tuple[int, str]]) -> Any:
         """Runs ``op`` and records what it did, without writing, as an entry."""
         tape, known = self.tape, facts(op)
-        targets = list(_tensors(args[i] if i < len(args) else kwargs.get(name) for i, name in written))
+        targets = [t for i, name in written for t in _tensors(args[i] if i < len(args) else kwargs.get(name))]
         if not tape.everything:
             self._notice_saved_copy()
         given = {k: v for k, v in kwargs.items() if k not in known.outs} if known.outs else kwargs
         entry = tape.entry(known.functional, args, given)
-        old = {id(t): tape.value_of(t) for t in targets}
+        old = [tape.value_of(t) for t in targets]
         if known.is_inplace_view:
             return self._reshape(op, args, kwargs, entry, targets[0])
-        is_seen = tape.everything or (entry.grad_mode and any(entry.is_open))
         for target in targets:
             if target._base is not None:
                 tape.value_of(target._base)
         self._catch_up()
-        self._copy_what_is_read(targets, entry)
+        self._expose(self._values_read_by(entry, with_outputs=False))
+        families = [self._family(t) if v.family is None else v.family for t, v in zip(targets, old, strict=True)]
+        self._copy_what_is_read(targets, families)
         result = op(*args, **kwargs)
-        made = [r for r in _tensors([result]) if id(r) not in old] + targets
-        tape.append(entry, made)
+        made = [r for r in _tensors(result) if all([r is not t for t in targets])]
+        tape.append(entry, made + targets)
+        is_seen = tape.everything or (entry.grad_mode and any(entry.is_open))
         if not is_seen:
-            entry.old = tuple(old.get(id(t)) for t in made)
-        for target in targets:
-            self._spread(target, is_seen)
+            entry.old = (*[None] * len(made), *old)
+        for target, family in zip(targets, families, strict=True):
+            self._spread(target, family, is_seen)
         return result
 
     def _notice_saved_copy(self) -> None:
@@ -100,20 +118,22 @@ class Writes:
         entry.grad_mode = True  # where autograd does not see it, the gradient still has to have the old shape
         result = op(*args, **kwargs)
         self.tape.append(entry, [target])
-        for value in self._family(target).memory.exposed:
-            value.version = None  # autograd counts it as a change, which it is not
+        memory = self._family(target).memory
+        for _, value in self.tape.history:
+            if value.family is not None and value.family.memory is memory:
+                value.version = None  # autograd counts it as a change, which it is not
         return result
 
-    def _spread(self, target: Tensor, is_seen: bool) -> None:
+    def _spread(self, target: Tensor, family: Family, is_seen: bool) -> None:
         """What a write to ``target`` means for the other tensor objects in its memory."""
-        family = self._family(target)
         memory = family.memory
         changed = [family] if is_seen else list(memory.families.values())
         for each in changed:
             if each.base is not target:
                 self._scatter(each.base, target, is_seen)
         memory.note_write(target)
-        self._join(target, family, since=WRITTEN)  # out of date, unless it is a base
+        if target is not family.base:
+            self._join(target, family, since=WRITTEN)  # out of date
         for each in changed:
             self._join(each.base, each, since=memory.writes)
 
@@ -222,18 +242,17 @@ class Writes:
         assert value is not None
         value.family, value.since_write = family, since
 
-    def _copy_what_is_read(self, targets: list[Tensor], entry: Entry) -> None:
-        self._read.update(self._values_read_by(entry, with_outputs=False))
-        for memory in {id(m): m for m in (self._family(t).memory for t in targets)}.values():
+    def _copy_what_is_read(self, targets: list[Tensor], families: list[Family]) -> None:
+        for memory in {id(f.memory): f.memory for f in families}.values():
             if not self.tape.everything:
                 self._note_nodes(memory)
             exposed, memory.exposed = memory.exposed, []
             for value in exposed:
-                if self._counts_alone(value) and all(memory.are_apart(value.tensor, target) for target in targets):
+                if self._counts_alone(value) and all(memory.are_apart(value.tensor, t) for t in targets):
                     memory.exposed.append(value)
                     self._unnoted.append(value)
                     value.version = None
-                elif value in self._read:
+                else:
                     value.holder = value.users_tensor
                     value.tensor = copy_of(value.tensor, value in self._placed)
                     value.version = version_of(value.tensor)
@@ -250,18 +269,24 @@ class Writes:
             value.version = version_of(value.tensor)
         self._unnoted.clear()
         for tensor, value in tape.history[self._objects_seen :]:
-            family = self._family(tensor)
-            family.memory.exposed.append(value)
             if value.family is None:
-                value.family, value.since_write = family, family.memory.writes
-            if value.version is None:
+                value.family = family = self._family(tensor)
+                value.since_write = family.memory.writes
+            if value.version is None and not tape.everything:
                 value.version = version_of(value.tensor)
         self._objects_seen = len(tape.history)
         for entry in tape.entries[self._entries_seen :]:
-            self._read.update(self._values_read_by(entry, with_outputs=True))
-            if entry.op in (aten.as_strided.default, aten.as_strided_scatter.default):
+            self._expose(self._values_read_by(entry, with_outputs=True))
+            if entry.facts.op in PLACED:
                 self._placed.update(v for v in (entry.inputs[0], entry.outputs[0]) if v is not None)
         self._entries_seen = len(tape.entries)
+
+    def _expose(self, values: Iterable[Value]) -> None:
+        """From now on a write to their memory has to copy these first."""
+        for value in values:
+            if value not in self._read and value.family is not None:
+                self._read.add(value)
+                value.family.memory.exposed.append(value)
 
     def _values_read_by(self, entry: Entry, with_outputs: bool) -> list[Value]:
         rule = self.tape.rules.get(entry.op)
@@ -273,9 +298,7 @@ class Writes:
         return read + [value for value in entry.outputs if value is not None]
 
 
-def _tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:
-    for argument in arguments:
-        if isinstance(argument, Tensor):
-            yield argument
-        elif isinstance(argument, (list, tuple)):
-            yield from _tensors(argument)
+def _tensors(argument: Any) -> list[Tensor]:
+    if isinstance(argument, Tensor):
+        return [argument]
+    return [t for each in argument for t in _tensors(each)] if isinstance(argument, (list, tuple)) else []

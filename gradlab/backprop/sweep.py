@@ -27,7 +27,7 @@ from gradlab.backprop.gradients import Gradient
 from gradlab.backprop.rules.shapes import sum_to
 from gradlab.backprop.rules.table import Op, Rule
 from gradlab.backprop.stops import Stops
-from gradlab.backprop.values import Entry, Group, Value
+from gradlab.backprop.values import Entry, Value
 
 Upstream = tuple["Tensor | None", ...]
 Downstream = list[tuple[Value, Tensor]]

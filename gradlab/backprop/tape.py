@@ -288,6 +288,7 @@ class Tape(TorchDispatchMode):
         entries, self.entries = self.entries, []
         self._current.clear()
         self.history.clear()
+        self._writes.close()
         del self._writes  # it and the tape hold each other
         return entries
 
