@@ -13,9 +13,11 @@ Gradient = Union[Tensor, Callable[[], Tensor], None]  # noqa: UP007 (a callable 
 class Gradients(Mapping[Tensor, "Tensor | None"]):
     """A gradient for every tensor that entered the tape from outside.
 
-    Keys are tensor objects, told apart by identity. On a tape that was entered under ``no_grad``, the gradients of
-    data (what requires no gradient, where parameters do) are finished when they are asked for. ``gradients[t]`` and ``gradients.get(t)`` are None where the
+    Keys are tensor objects, told apart by identity. ``gradients[t]`` and ``gradients.get(t)`` are None where the
     loss does not reach ``t``: None (not reached) is not 0 (reached, and multiplied by 0).
+
+    On a tape that was entered under ``no_grad``, the gradients of data (of what requires no gradient, where
+    parameters do) are finished when they are asked for.
 
     Example:
         >>> import torch

@@ -12,7 +12,7 @@ from torch.nn.modules import module as torch_module
 
 
 class Scope:
-    """A place in a model: the module that was running, the outermost module called, and the place it was called from."""
+    """A place in a model: the module that was running, the outermost one called, and the place it was called from."""
 
     __slots__ = ("module", "root", "caller")
 

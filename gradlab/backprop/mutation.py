@@ -27,14 +27,12 @@ from torch.autograd.function import BackwardCFunction
 from gradlab.backprop.memory import Family, Memory, base_of, copy_of, place_of, storage_of, why_unplaceable
 from gradlab.backprop.ops import facts
 from gradlab.backprop.rules.table import Op
-from gradlab.backprop.values import NO_NODE, Entry, Value, node_of, version_of
+from gradlab.backprop.values import NO_NODE, PLACED, Entry, Value, node_of, version_of
 
 if TYPE_CHECKING:
     from gradlab.backprop.tape import Tape
 
 aten = torch.ops.aten
-
-PLACED = (aten.as_strided.default, aten.as_strided_scatter.default)
 
 WRITTEN = -1  # the value that a write gave to a view: the base takes it over, and the view reads it from there
 
@@ -55,13 +53,6 @@ class Writes:
     @property
     def have_happened(self) -> bool:
         return bool(self._memories)
-
-    def close(self) -> None:
-        """Takes apart what holds each other, so that memory is given back now and not at some garbage collection."""
-        for memory in self._memories.values():
-            memory.families.clear()
-            memory.exposed.clear()
-        self._memories.clear()
 
     def close(self) -> None:
         """Takes apart what holds each other, so that memory is given back now and not at some garbage collection."""
@@ -91,7 +82,7 @@ class Writes:
         families = [self._family(t) if v.family is None else v.family for t, v in zip(targets, old, strict=True)]
         self._copy_what_is_read(targets, families)
         result = op(*args, **kwargs)
-        made = [r for r in _tensors(result) if all([r is not t for t in targets])]
+        made = [r for r in _tensors(result) if all(r is not t for t in targets)]
         tape.append(entry, made + targets)
         is_seen = tape.everything or (entry.grad_mode and any(entry.is_open))
         if not is_seen:

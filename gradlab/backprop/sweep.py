@@ -113,7 +113,7 @@ class Sweep:
             gradient = gradients.pop(outputs[0], None)  # type: ignore[arg-type]
             return None if gradient is None else (gradient,)
         upstream = tuple([gradients.pop(v, None) for v in outputs])  # type: ignore[arg-type]
-        return upstream if any([g is not None for g in upstream]) else None
+        return upstream if any(g is not None for g in upstream) else None
 
     def _pass_back(self, entry: Entry, upstream: Upstream) -> Term:
         """Passes the gradient of one operation's outputs on to its inputs; to none where it ends here."""
@@ -162,7 +162,7 @@ class Sweep:
 
     def _left_over(self) -> dict[Value, Gradient]:
         found: dict[Value, Gradient] = {**self._gradients}
-        for value, gradient in self._gradients.items():
+        for value in self._gradients:
             if value.lost:
                 shape = tuple(value.tensor.shape)
                 raise TapeError(f"the gradient of a tensor of shape {shape} is lost: {value.lost}")

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch._C import _len_torch_dispatch_stack as len_torch_dispatch_stack
+from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradlab.backprop.errors import TapeError
@@ -25,6 +25,7 @@ from gradlab.backprop.gradients import Gradient, Gradients
 from gradlab.backprop.modules import ModuleTracker
 from gradlab.backprop.mutation import Writes
 from gradlab.backprop.ops import DETACH, facts, undeclared_writes
+from gradlab.backprop.release import release_unread
 from gradlab.backprop.rules import RULES, Rule
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.sweep import Sweep, Term
@@ -244,6 +245,8 @@ class Tape(TorchDispatchMode):
         aside = self._aside() if let_go else frozenset()
         entries = list(self.entries) if retain_tape else self._give_up_entries()
         with torch.no_grad():
+            if let_go and self.everything:
+                release_unread(entries, self.rules)
             found = Sweep(entries, self.rules, self.everything, aside).run(seeds, terms, let_go)
         return self._gradients(found)
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gradlab.backprop.memory import Family
 
 NO_NODE = -1
+# Operations whose rules look at the place of a tensor in memory.
+PLACED = (torch.ops.aten.as_strided.default, torch.ops.aten.as_strided_scatter.default)
 DIFFERENTIABLE = frozenset(
     dtype
     for dtype in vars(torch).values()
@@ -147,13 +149,13 @@ class Entry:
 
     def arguments(self) -> tuple[Sequence, dict[str, Any]]:
         """Its positional and named arguments, each tensor with the content that it had when the operation ran."""
-        if all([value.holder is None for value in self.inputs]):
+        if all(value.holder is None for value in self.inputs):
             return self.args, self.kwargs
         args, kwargs = list(self.args), dict(self.kwargs)
         for (position, name), group in zip(self.facts.tensor_arguments, self.grouped(), strict=True):
             if group is None:
                 continue
-            content = group.tensor if type(group) is Value else [v and v.tensor for v in group]
+            content = group.tensor if isinstance(group, Value) else [v and v.tensor for v in group]
             if position < len(args):
                 args[position] = content
             else:

@@ -1,0 +1,34 @@
+"""Memory given back before the sweep: large contents of which the rules need only the shape.
+
+Autograd saves what its formulas need. The tape holds every result; of some of them, such as what goes into a ReLU, no
+rule reads the numbers. Before a sweep that uses the tape up they are let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gradlab.backprop.rules.table import Op, Rule
+from gradlab.backprop.values import PLACED, Entry, Value
+
+LARGE = 1 << 16  # bytes; for less, looking costs more than it gives
+
+
+def release_unread(entries: Sequence[Entry], rules: Mapping[Op, Rule]) -> None:
+    """Replaces large contents that no rule reads by tensors of their shape and dtype that occupy no memory."""
+    unread = {v for entry in entries for v in entry.outputs if v is not None and v.tensor.nbytes >= LARGE}
+    if not unread:
+        return
+    for entry in entries:
+        unread.difference_update(_read_by(entry, rules.get(entry.op)))
+    for value in unread:
+        value.tensor = value.holder = value.tensor.new_empty(()).expand(value.tensor.shape)
+    for entry in entries:
+        if not unread.isdisjoint(entry.inputs):
+            entry.args, entry.kwargs = entry.arguments()
+
+
+def _read_by(entry: Entry, rule: Rule | None) -> Sequence[Value | None]:
+    if rule is None or entry.op in PLACED:  # these look at the place in memory
+        return [*entry.inputs, *entry.outputs]
+    return [*entry.values_at(rule.reads), *(entry.outputs if rule.reads_output else ())]
