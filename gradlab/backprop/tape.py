@@ -153,6 +153,9 @@ class Tape(TorchDispatchMode):
             value = self._add_source(tensor)
         elif value.family is not None and self._writes.is_out_of_date(value):
             value = self._writes.renew(tensor, value)
+        entry = value.entry
+        if entry is not None and entry.op is DETACH and not self.everything and tensor.requires_grad:
+            return _saved_result(tensor, value)
         return value
 
     def peek(self, tensor: Tensor) -> Value | None:
@@ -298,6 +301,20 @@ class Tape(TorchDispatchMode):
 
 def _as_tuple(result: Any) -> tuple:
     return tuple(result) if isinstance(result, (list, tuple)) else (result,)
+
+
+def _saved_result(tensor: Tensor, value: Value) -> Value:
+    """The value that autograd saved for itself, as a detached copy, and handed back with the node that made it.
+
+    So it does where a backward pass runs within the recording (``create_graph=True``).
+    """
+    node = node_of(tensor)
+    origin = value
+    while node is not None and origin.entry is not None and origin.entry.op is DETACH:
+        origin = origin.entry.inputs[0]
+        if node_of(origin.users_tensor) is node and origin.users_tensor.output_nr == tensor.output_nr:
+            return origin
+    return value
 
 
 def _is_written_out_view(entry: Entry) -> bool:
