@@ -7,8 +7,12 @@ called, so they read as the model's author writes them: ``encoder.fc``.
 
 from __future__ import annotations
 
+from threading import get_ident
+
 from torch import nn
 from torch.nn.modules import module as torch_module
+
+from gradlab.backprop.errors import TapeError
 
 
 class Scope:
@@ -38,13 +42,21 @@ OUTSIDE = Scope(None, None)
 
 
 class ModuleTracker:
-    """Follows which module is running, while it is open."""
+    """Follows which module is running in the thread that opened it, while it is open.
+
+    Attributes:
+        current: the innermost module that is running.
+        elsewhere: the class name of the first module that ran in another thread meanwhile; empty where none did.
+    """
 
     def __init__(self) -> None:
         self.current = OUTSIDE
+        self.elsewhere = ""
+        self._thread = 0
         self._handles: list = []
 
     def open(self) -> None:
+        self._thread = get_ident()
         self._handles = [
             torch_module.register_module_forward_pre_hook(self._enter),
             torch_module.register_module_forward_hook(self._leave, always_call=True),
@@ -57,12 +69,28 @@ class ModuleTracker:
         self.current = OUTSIDE
 
     def _enter(self, module: nn.Module, inputs: object) -> None:
+        if get_ident() != self._thread:
+            self.elsewhere = self.elsewhere or type(module).__name__
+            return
         current = self.current
         self.current = Scope(module, current.root or module, current)
+        if is_compiled(module):
+            raise TapeError(
+                f"the module {self.current.label} is compiled (torch.compile): its operations are fused and cannot be "
+                "recorded one by one. Record the module it was made from (its attribute _orig_mod, or a copy that was "
+                "never compiled)"
+            )
 
     def _leave(self, module: nn.Module, inputs: object, output: object) -> None:
+        if get_ident() != self._thread:
+            return
         # A module whose forward raised inside a caught exception may leave scopes below it: drop them too.
         while (caller := self.current.caller) is not None:
             left, self.current = self.current, caller
             if left.module is module:
                 break
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether ``torch.compile(module)`` made it, or ``module.compile()`` was called."""
+    return module._compiled_call_impl is not None or "_orig_mod" in module._modules

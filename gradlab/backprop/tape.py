@@ -11,6 +11,7 @@ write does to it, and to the views that share its storage, is the business of `m
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,7 @@ class Tape(TorchDispatchMode):
         self._current: dict[int, Value] = {}
         self._modules = ModuleTracker()
         self._writes = Writes(self)
+        self._eager: Any = None
         self._first_number = 0
         self._is_open = False
         self._is_consumed = False
@@ -70,7 +72,10 @@ class Tape(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Spares the guard against compilation that PyTorch puts around every call of a mode: a third of its cost."""
+        """Spares the guard against compilation that PyTorch puts around every call of a mode: a third of its cost.
+
+        Nothing is compiled while the tape is open: see `__enter__`.
+        """
         return False
 
     def __enter__(self) -> Tape:
@@ -81,6 +86,8 @@ class Tape(TorchDispatchMode):
         self.everything = not torch.is_grad_enabled()
         self._first_number = next_sequence_number()
         self._is_open = True
+        if "torch._dynamo" in sys.modules:  # only then can anything be compiled
+            self._eager = torch.compiler.set_stance("force_eager")
         self._modules.open()
         super().__enter__()
         return self
@@ -88,6 +95,8 @@ class Tape(TorchDispatchMode):
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
         self._modules.close()
+        if self._eager is not None:
+            self._eager.__exit__(*exception)
         self._is_open = False
         note_versions(self.history)
 
@@ -203,6 +212,8 @@ class Tape(TorchDispatchMode):
     def _why_lost(self, tensor: Tensor) -> str:
         """Why the gradient of a tensor that is new to the tape cannot be followed; empty where it can."""
         node = tensor.grad_fn
+        if node is not None and self._modules.elsewhere:
+            return f"the module {self._modules.elsewhere} ran in another thread, where the tape does not see it"
         if node is not None and node._sequence_nr() >= self._first_number:
             return f"autograd made it during the recording ({node.name()}), by a way that the tape does not see"
         return ""
