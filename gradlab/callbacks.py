@@ -39,6 +39,7 @@ class GradientLabCallback(pl.Callback):
         sinks: where records go; whoever gives them closes them. None means TensorBoard, into the folder of the
             trainer's TensorBoard logger if it has one, else into ``default_root_dir/gradlab``.
         figures: whether to draw figures from the records when the run ends, as PNG files and in TensorBoard.
+        lines: whether a disagreement names the line of code that ran the operation to blame.
     """
 
     def __init__(
@@ -47,9 +48,11 @@ class GradientLabCallback(pl.Callback):
         root: str = "",
         sinks: Iterable[Sink] | None = None,
         figures: bool = False,
+        lines: bool = False,
     ) -> None:
         self._probes = default_probes() if probes is None else dict(probes)
         self._root = root
+        self._lines = lines
         self._sinks = None if sinks is None else list(sinks)
         self._own_sinks: list[Sink] = []
         self._memory = MemorySink(limit=2000) if figures else None
@@ -73,7 +76,7 @@ class GradientLabCallback(pl.Callback):
         self._own_sinks = [] if self._sinks is not None else [_tensorboard(trainer)]
         memory = [self._memory] if self._memory is not None else []
         sinks = [*(self._sinks or []), *self._own_sinks, *memory]
-        self._lab = GradientLab(pl_module.get_submodule(self._root), self._probes, sinks)
+        self._lab = GradientLab(pl_module.get_submodule(self._root), self._probes, sinks, self._lines)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
         optimizers = trainer.optimizers

@@ -71,7 +71,9 @@ class Run:
         self.module = DescentModule(parts.model, parts.loss, parts.optimizer)
         self.memory = MemorySink(limit=2000)
         self.tensorboard = TensorBoardSink(folder)
-        self.watching = GradientLabCallback(parts.probes, root="model", sinks=[self.tensorboard, self.memory])
+        self.watching = GradientLabCallback(
+            parts.probes, root="model", sinks=[self.tensorboard, self.memory], lines=cfg.lines
+        )
         self.stopping = StopAtNonFinite()
 
     def go(self) -> float:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from gradlab.backprop import Entry, Tape, Term
+from gradlab.backprop import Entry, Tape, TapeError, Term
+from gradlab.backprop.modules import is_compiled
 from gradlab.probes.base import Probe, Step
 from gradlab.reconcile import GraphWatch, Reconciliation, reconcile
 from gradlab.records import Record, Scalar
@@ -79,11 +80,19 @@ class GradientLab:
         root: the module whose parameters are watched; names and module paths are relative to it.
         probes: what to measure, by name; none still records the loss and the learning rate.
         sinks: where the records go.
+        lines: whether a disagreement names the line of the user's code that ran the operation to blame, which costs a
+            look at the stack for each operation.
+
+    Raises:
+        TapeError: a probe asks for a recording, and a module is compiled, so that it cannot be recorded.
     """
 
-    def __init__(self, root: nn.Module, probes: Mapping[str, Probe], sinks: Iterable[Sink]) -> None:
+    def __init__(
+        self, root: nn.Module, probes: Mapping[str, Probe], sinks: Iterable[Sink], lines: bool = False
+    ) -> None:
         self.root = root
         self.probes = dict(probes)
+        self.lines = lines
         self.sinks = list(sinks)
         self.tally = Tally()
         self._paths = {module: name for name, module in root.named_modules()}
@@ -95,6 +104,8 @@ class GradientLab:
         self._is_recording = False
         self._is_reported = False
         self._seen: list[tuple[Tensor, list[Term] | None, Reconciliation | None]] = []
+        if any(probe.needs != "gradients" for probe in self.probes.values()):
+            _refuse_compiled(root)
 
     def label(self, entry: Entry) -> str:
         """The path of the module an operation ran in, relative to the root; a class name outside of it."""
@@ -116,7 +127,7 @@ class GradientLab:
     def record_next_forward(self) -> None:
         """Call before each further forward pass of the same step."""
         if any(probe.needs != "gradients" for probe in self._due):
-            self._tape = Tape()
+            self._tape = Tape(lines=self.lines)
             self._tape.__enter__()
             self._is_recording = True
 
@@ -190,3 +201,12 @@ class GradientLab:
         records = list(records)
         for sink in self.sinks:
             sink.write(records)
+
+
+def _refuse_compiled(root: nn.Module) -> None:
+    compiled = [name or type(module).__name__ for name, module in root.named_modules() if is_compiled(module)]
+    if compiled:
+        raise TapeError(
+            f"the module {compiled[0]} is compiled (torch.compile), and a compiled module cannot be recorded: watch "
+            "the module it was made from, or leave out the probes that record (gradients and partials may stay)"
+        )

@@ -2,17 +2,18 @@
 
 Autograd numbers the nodes of its graph as it makes them, and the tape wrote the same number beside each operation.
 `GraphWatch` listens to every node during ``loss.backward()``: what came in from above, what went out below.
-`reconcile` compares the gradients of the parameters; where they differ, it goes from the loss downwards and names the
+`reconcile` compares the gradients of the leaves; where they differ, it goes from the loss downwards and names the
 first node whose upstream gradients agree with the tape's and whose downstream ones do not: the culprit.
 """
 
 from __future__ import annotations
 
+import inspect
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,8 +21,11 @@ from torch.autograd.function import BackwardCFunction
 
 from gradlab.agreement import Agreement, compare
 from gradlab.backprop import Entry, Gradients, Term, Value
+from gradlab.backprop.sweep import Sweep
+from gradlab.graph import GraphWatch, Node, is_leaf
+from gradlab.hints import Evidence, hint_for
 
-Node = Any  # autograd's nodes have no common public type
+__all__ = ["Culprit", "GraphWatch", "Reconciliation", "reconcile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Culprit:
         module: the path of the module it ran in.
         agreement: the comparison of the downstream gradient that differs, with index and both numbers.
         hint: what the pattern of the error suggests; empty where it suggests nothing.
+        source: file and line of the custom Function's ``backward``; empty for an operation of PyTorch's own.
+        line: file and line that ran the operation, where the tape was asked for lines; else empty.
     """
 
     node: str
@@ -43,12 +49,15 @@ class Culprit:
     module: str
     agreement: Agreement
     hint: str
+    source: str = ""
+    line: str = ""
 
     def __str__(self) -> str:
         operations = ", ".join(self.operations)
+        places = "".join(f", {word} {p}" for word, p in (("called at", self.line), ("backward at", self.source)) if p)
         if self.function:
-            return f"the custom Function {self.function} in module {self.module} (its forward: {operations})"
-        return f"{operations} in module {self.module} (autograd's node: {self.node})"
+            return f"the custom Function {self.function} in module {self.module} (its forward: {operations}){places}"
+        return f"{operations} in module {self.module} (autograd's node: {self.node}){places}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +65,16 @@ class Reconciliation:
     """Manual against autograd for one backward pass.
 
     Attributes:
-        agreements: one comparison for each parameter.
+        agreements: one comparison for each parameter, and for each other leaf that autograd reached.
         culprit: the operation to blame; None where all agree, or where no single operation explains the difference.
         note: said instead of a culprit.
+        unmatched: the names of autograd's nodes that passed a gradient and for which the tape has no operation.
     """
 
     agreements: dict[str, Agreement]
     culprit: Culprit | None = None
     note: str = ""
+    unmatched: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -72,39 +83,6 @@ class Reconciliation:
     @property
     def worst(self) -> Agreement | None:
         return max(self.agreements.values(), key=lambda a: a.error, default=None)
-
-
-class GraphWatch:
-    """Listens to autograd's backward pass of one loss; hooks are gone once `close` was called.
-
-    The gradients are kept as autograd hands them over. Holding them keeps autograd from reusing their memory for
-    its sums, so none is overwritten.
-    """
-
-    def __init__(self, loss: Tensor) -> None:
-        self.nodes: list[Node] = _nodes_of(loss)
-        self.upstream: dict[Node, tuple[Tensor | None, ...]] = {}
-        self.downstream: dict[Node, tuple[Tensor | None, ...]] = {}
-        self._handles = [h for node in self.nodes for h in self._listen(node)]
-
-    def close(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-
-    def leaf_gradients(self) -> dict[int, Tensor]:
-        """What this backward pass brought to each leaf tensor, by its id: before it is added to ``.grad``."""
-        arrived = ((n, self.upstream.get(n)) for n in self.nodes if _is_leaf(n))
-        return {id(n.variable): g[0] for n, g in arrived if g and g[0] is not None}
-
-    def _listen(self, node: Node) -> list[Any]:
-        if _is_leaf(node):
-            return [node.register_prehook(lambda incoming: self.upstream.__setitem__(node, incoming))]
-
-        def passed(outgoing: tuple, incoming: tuple) -> None:
-            self.upstream[node], self.downstream[node] = incoming, outgoing
-
-        return [node.register_hook(passed)]
 
 
 def reconcile(
@@ -123,22 +101,57 @@ def reconcile(
         label: the module path to print for a recorded operation.
 
     Returns:
-        The comparison for every parameter, and the culprit where they do not all agree.
+        The comparison for every parameter and every other leaf, and the culprit where they do not all agree.
     """
-    arrived = watch.leaf_gradients()
-    agreements = compare({name: (gradients.get(p), arrived.get(id(p))) for name, p in parameters.items()})
+    agreements = compare(_leaf_pairs(watch, gradients, parameters))
+    unmatched = _unmatched(watch, terms)
     if all(a.ok for a in agreements.values()):
-        return Reconciliation(agreements)
+        return Reconciliation(agreements, unmatched=unmatched)
     culprit = _Blame(watch, terms, label).culprit()
-    note = (
-        ""
-        if culprit
-        else (
-            "every operation agrees by itself: the gradient was changed on its way between two of them, "
-            "by a hook on a tensor or by an operation that the tape did not see"
-        )
+    return Reconciliation(agreements, culprit, "" if culprit else _without_culprit(unmatched), unmatched)
+
+
+def _leaf_pairs(watch: GraphWatch, gradients: Gradients, parameters: Mapping[str, Tensor]) -> dict[str, tuple]:
+    arrived = {id(leaf): (leaf, gradient) for leaf, gradient in watch.leaf_gradients()}
+    pairs = {name: (gradients.get(p), arrived.get(id(p), (p, None))[1]) for name, p in parameters.items()}
+    known = {id(p) for p in parameters.values()}
+    for key, (leaf, gradient) in arrived.items():
+        if key not in known:
+            name = f"leaf {len(pairs) - len(parameters)} of shape {tuple(leaf.shape)}"
+            pairs[name] = (gradients.get(leaf), gradient)
+    return pairs
+
+
+def _unmatched(watch: GraphWatch, terms: list[Term]) -> tuple[str, ...]:
+    recorded = {term.entry.number for term in terms}
+    passed = (n for n, incoming in watch.upstream.items() if not is_leaf(n) and any(g is not None for g in incoming))
+    return tuple(node.name() for node in passed if node._sequence_nr() not in recorded)
+
+
+def _without_culprit(unmatched: tuple[str, ...]) -> str:
+    if unmatched:
+        return f"the tape recorded no operation for autograd's {', '.join(dict.fromkeys(unmatched))}"
+    return (
+        "every operation agrees by itself: the gradient was changed on its way between two of them, "
+        "by a hook on a tensor or by an operation that the tape did not see"
     )
-    return Reconciliation(agreements, culprit, note)
+
+
+@dataclass(slots=True)
+class _Flow:
+    """What one node sends to one place.
+
+    Attributes:
+        autograd: the sum that autograd sends there; None where it sends nothing.
+        manual: the tape's contributions, each with its value.
+    """
+
+    autograd: Tensor | None = None
+    manual: list[tuple[Value, Tensor]] = field(default_factory=list)
+
+    @property
+    def total(self) -> Tensor | None:
+        return sum_of(gradient for _, gradient in self.manual)
 
 
 class _Blame:
@@ -147,7 +160,7 @@ class _Blame:
     def __init__(self, watch: GraphWatch, terms: list[Term], label: Callable[[Entry], str]) -> None:
         self.watch = watch
         self.label = label
-        self.nodes = sorted((n for n in watch.nodes if not _is_leaf(n)), key=lambda n: n._sequence_nr())
+        self.nodes = sorted((n for n in watch.nodes if not is_leaf(n)), key=lambda n: n._sequence_nr())
         self._numbers = [n._sequence_nr() for n in self.nodes]
         self.terms_of: dict[Node, list[Term]] = defaultdict(list)
         for term in terms:
@@ -158,25 +171,40 @@ class _Blame:
     def culprit(self) -> Culprit | None:
         for node in reversed(self.nodes):
             terms = self.terms_of.get(node)
-            if not terms or node not in self.watch.upstream:
-                continue
-            if not all(a.ok for a in compare(self._upstream_pairs(node, terms)).values()):
-                continue
-            pairs = self._downstream_pairs(node, terms)
-            wrong = [a for a in compare({str(i): p for i, p in enumerate(pairs.values())}).values() if not a.ok]
-            if wrong:
-                worst = max(wrong, key=lambda a: a.error)
-                manual, autograd = list(pairs.values())[int(worst.name)]
-                name: str = node.name()
-                return Culprit(
-                    node=name,
-                    operations=tuple(dict.fromkeys(t.entry.name for t in terms)),
-                    function=name.removesuffix("Backward") if isinstance(node, BackwardCFunction) else "",
-                    module=self.label(terms[0].entry),
-                    agreement=worst,
-                    hint=hint_for(manual, autograd),
-                )
+            if terms and node in self.watch.upstream and self._is_given_the_same(node, terms):
+                flows = [f for f in self._flows(node, terms).values() if _same_shape(f.total, f.autograd)]
+                found = compare({str(i): (f.total, f.autograd) for i, f in enumerate(flows)})
+                wrong = [a for a in found.values() if not a.ok]
+                if wrong:
+                    worst = max(wrong, key=lambda a: a.error)
+                    return self._accuse(node, terms, flows, worst)
         return None
+
+    def _accuse(self, node: Node, terms: list[Term], flows: list[_Flow], worst: Agreement) -> Culprit:
+        name: str = node.name()
+        is_custom = isinstance(node, BackwardCFunction)
+        flow = flows.pop(int(worst.name))
+        entry = terms[0].entry
+        return Culprit(
+            node=name,
+            operations=tuple(dict.fromkeys(t.entry.name for t in terms)),
+            function=name.removesuffix("Backward") if is_custom else "",
+            module=self.label(entry),
+            agreement=worst,
+            hint=hint_for(self._evidence(node, terms, flow, flows)),
+            source=source_of(node) if is_custom else "",
+            line=next((t.entry.line for t in reversed(terms) if t.entry.line), ""),
+        )
+
+    def _evidence(self, node: Node, terms: list[Term], flow: _Flow, others: list[_Flow]) -> Evidence:
+        return Evidence(
+            manual=flow.total,
+            autograd=flow.autograd,
+            contributions=[gradient for _, gradient in flow.manual],
+            upstream=[g for g in self.watch.upstream[node] if g is not None],
+            others=[other.total for other in others if other.total is not None],
+            replay=_Replay(terms, {value for value, _ in flow.manual}),
+        )
 
     def _owner(self, entry: Entry) -> Node | None:
         """The node of an operation: the one with its number, or the Function in whose forward it ran."""
@@ -187,7 +215,7 @@ class _Blame:
         exact = self._numbers[place] == entry.number
         return node if exact or isinstance(node, BackwardCFunction) else None
 
-    def _upstream_pairs(self, node: Node, terms: list[Term]) -> dict[str, tuple[Tensor | None, Tensor | None]]:
+    def _is_given_the_same(self, node: Node, terms: list[Term]) -> bool:
         incoming = self.watch.upstream[node]
         pairs = {}
         for term in terms:
@@ -195,23 +223,21 @@ class _Blame:
                 number = _output_number(value, node, place, lone=len(terms) == 1)
                 if number is not None and number < len(incoming):
                     pairs[f"{number}"] = (gradient, incoming[number])
-        return pairs
+        return all(a.ok for a in compare(pairs).values())
 
-    def _downstream_pairs(self, node: Node, terms: list[Term]) -> dict[Hashable, tuple]:
-        """For each place the gradient goes to from here: the tape's contribution and autograd's."""
-        manual: dict[Hashable, Tensor] = {}
+    def _flows(self, node: Node, terms: list[Term]) -> dict[Hashable, _Flow]:
+        """For each place the gradient goes to from here: the tape's contributions and autograd's."""
+        flows: dict[Hashable, _Flow] = defaultdict(_Flow)
         for term in terms:
             for value, gradient in term.downstream:
                 key = self._key(value, node)
                 if key is not None:
-                    manual[key] = manual[key] + gradient if key in manual else gradient
-        autograd: dict[Hashable, Tensor] = {}
+                    flows[key].manual.append((value, gradient))
         for (target, number), arrived in zip(node.next_functions, self.watch.downstream[node], strict=False):
             if target is not None and arrived is not None:
-                key = id(target.variable) if _is_leaf(target) else (target, number)
-                autograd[key] = autograd[key] + arrived if key in autograd else arrived
-        keys = dict.fromkeys([*manual, *autograd])
-        return {k: (manual.get(k), autograd.get(k)) for k in keys if _same_shape(manual.get(k), autograd.get(k))}
+                flow = flows[id(target.variable) if is_leaf(target) else (target, number)]
+                flow.autograd = arrived if flow.autograd is None else flow.autograd + arrived
+        return flows
 
     def _key(self, value: Value, node: Node) -> Hashable | None:
         """Where autograd sends the gradient of this value; None for values that stay inside the node."""
@@ -226,6 +252,48 @@ class _Blame:
         return (owner, number)
 
 
+class _Replay:
+    """The handwritten backward pass of one node again, with its upstream gradients changed."""
+
+    def __init__(self, terms: list[Term], wanted: set[Value]) -> None:
+        self._terms = terms
+        self._wanted = wanted
+
+    def __call__(self, change: Callable[[Tensor], Tensor]) -> Tensor | None:
+        made = {value for term in self._terms for value, _ in term.downstream}
+        seeds = [
+            (value, change(gradient))
+            for term in self._terms
+            for value, gradient in zip(term.entry.outputs, term.upstream, strict=True)
+            if value is not None and gradient is not None and value not in made
+        ]
+        rules = {term.entry.op: term.rule for term in self._terms if term.rule is not None}
+        if len(rules) < len({term.entry.op for term in self._terms}):
+            return None  # a write that autograd did not see has no rule
+        entries = [term.entry for term in reversed(self._terms)]
+        with torch.no_grad():
+            found = Sweep(entries, rules, everything=True).run(seeds)
+        return sum_of(g for value, g in found.items() if value in self._wanted and isinstance(g, Tensor))
+
+
+def sum_of(gradients: Iterable[Tensor]) -> Tensor | None:
+    """The sum; None of none."""
+    total = None
+    for gradient in gradients:
+        total = gradient if total is None else total + gradient
+    return total
+
+
+def source_of(node: Node) -> str:
+    """File and line of a custom Function's ``backward``; empty where Python has no source for it."""
+    function = getattr(type(node), "_forward_cls", None)
+    try:
+        code = inspect.unwrap(function.backward).__code__  # type: ignore[union-attr]
+    except AttributeError:
+        return ""
+    return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+
+
 def _output_number(value: Value | None, node: Node, place: int, lone: bool) -> int | None:
     """Which of a node's outputs a value is; None where it is none of them."""
     if value is None:
@@ -235,44 +303,5 @@ def _output_number(value: Value | None, node: Node, place: int, lone: bool) -> i
     return place if lone else None
 
 
-def hint_for(manual: Tensor | None, autograd: Tensor | None) -> str:
-    """What the pattern of a difference suggests.
-
-    Example:
-        >>> import torch
-        >>> hint_for(torch.tensor([1.0, -2.0]), torch.tensor([-1.0, 2.0]))
-        'autograd has the opposite sign'
-    """
-    if manual is None:
-        return "the tape says that nothing flows here, autograd says something does"
-    if autograd is None:
-        return "autograd says that nothing flows here (None), the tape says something does"
-    ratio = (autograd.double() / manual.double())[manual != 0]
-    if not ratio.numel() or not torch.isfinite(ratio).all():
-        return ""
-    middle = float(ratio.median())
-    if float((ratio - middle).abs().max()) > 1e-3 * abs(middle):
-        return ""
-    if abs(middle + 1) < 1e-3:
-        return "autograd has the opposite sign"
-    return f"autograd's gradient is {middle:.6g} × the handwritten one, in every entry"
-
-
 def _same_shape(a: Tensor | None, b: Tensor | None) -> bool:
     return a is None or b is None or a.shape == b.shape
-
-
-def _nodes_of(loss: Tensor) -> list[Node]:
-    """Every node that the loss reaches, found without recursion: a deep graph would exhaust the stack."""
-    seen: dict[Node, None] = {}
-    stack = [loss.grad_fn] if loss.grad_fn is not None else []
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen[node] = None
-            stack.extend(n for n, _ in node.next_functions if n is not None)
-    return list(seen)
-
-
-def _is_leaf(node: Node) -> bool:
-    return hasattr(node, "variable")

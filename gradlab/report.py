@@ -68,6 +68,8 @@ def describe(disagreement: Disagreement) -> list[dict[str, Any]]:
             "operations": list(culprit.operations) if culprit else [],
             "function": culprit.function if culprit else "",
             "module": culprit.module if culprit else "",
+            "source": culprit.source if culprit else "",
+            "line": culprit.line if culprit else "",
             "hint": culprit.hint if culprit else reconciliation.note,
         }
         for a in wrong

@@ -47,14 +47,14 @@ def test_lightning_and_tensorboard_are_met_in_few_places_only():
         assert "tensorboard" not in roots or part_of(path) in TENSORBOARD, path
 
 
-def test_only_the_reconciler_and_the_sweeps_stop_logic_know_autograds_graph():
+def test_only_the_reconciler_and_its_watch_walk_autograds_graph():
     for path in files():
         if "next_functions" in path.read_text(encoding="utf-8"):
-            assert part_of(path) == "reconcile", path
+            assert part_of(path) in ("reconcile", "graph"), path
 
 
 def test_the_lab_knows_neither_hydra_nor_the_experiment():
-    for part in ("lab", "probes", "reconcile", "agreement", "sinks", "figures"):
+    for part in ("lab", "probes", "reconcile", "graph", "hints", "agreement", "sinks", "figures"):
         for path in files():
             if part_of(path) == part:
                 roots = {module.split(".")[0] for module in imports_of(path)}

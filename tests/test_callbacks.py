@@ -10,6 +10,7 @@ from torch import nn
 import gradlab
 from gradlab.callbacks import StopAtNonFinite
 from gradlab.data import Batches
+from gradlab.lab import GradientLab
 from gradlab.nonfinite import NonFiniteError
 from gradlab.probes import AgreementProbe, ChainRuleProbe, GradientProbe, PartialsProbe
 from gradlab.records import Breakdown
@@ -191,3 +192,24 @@ def test_a_gradient_that_the_scaler_skips_is_counted_and_no_error():
     assert stop.skipped_steps == 1
     with pytest.raises(NonFiniteError, match=r"net\.0\.weight is non-finite at step 7"):
         stop.on_before_optimizer_step(trainer(scaler=None), module, None)
+
+
+def test_a_compiled_model_is_refused_by_name_before_the_first_step(tmp_path):
+    module = Net()
+    module.net[0].compile(backend="eager")
+    with pytest.raises(gradlab.TapeError, match=r"the module net\.0 is compiled"):
+        fit(module, tmp_path)
+
+
+def test_a_compiled_model_may_be_watched_without_recording(tmp_path):
+    module, memory = Net(), MemorySink()
+    module.net[0].compile(backend="eager")
+    lab = GradientLab(module, {"gradients": GradientProbe()}, [memory])
+    lab.begin_step(0)
+    loss = module.training_step((X, Y), 0)
+    lab.before_backward(loss)
+    loss.backward()
+    lab.after_backward(loss)
+    lab.before_update([0.1])
+    lab.end_step()
+    assert "gradient/net.0.weight/l2" in memory.scalars()

@@ -1,4 +1,4 @@
-"""Which module an operation belongs to, without anybody naming the model.
+"""Which module and which line an operation belongs to, without anybody naming the model.
 
 PyTorch calls global hooks before and after every module's forward. While a tape is open they keep a stack of the
 modules that are running; an operation belongs to the innermost one. Paths are relative to the outermost module
@@ -7,8 +7,11 @@ called, so they read as the model's author writes them: ``encoder.fc``.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from threading import get_ident
 
+import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
@@ -94,3 +97,14 @@ class ModuleTracker:
 def is_compiled(module: nn.Module) -> bool:
     """Whether ``torch.compile(module)`` made it, or ``module.compile()`` was called."""
     return module._compiled_call_impl is not None or "_orig_mod" in module._modules
+
+
+NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+
+
+def users_line() -> str:
+    """File and line of the innermost running code that belongs neither to PyTorch nor to the tape."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS):
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame is not None else ""

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradlab.backprop.errors import TapeError
 from gradlab.backprop.gradients import Gradient, Gradients
-from gradlab.backprop.modules import ModuleTracker
+from gradlab.backprop.modules import ModuleTracker, users_line
 from gradlab.backprop.mutation import Writes
 from gradlab.backprop.ops import DETACH, facts, undeclared_writes
 from gradlab.backprop.release import release_unread
@@ -43,6 +43,7 @@ class Tape(TorchDispatchMode):
 
     Args:
         rules: the table of handwritten rules, by default all that gradlab has. Give another to test one.
+        lines: whether to note beside each operation the line of the user's code that ran it.
 
     Example:
         >>> import torch
@@ -53,9 +54,10 @@ class Tape(TorchDispatchMode):
         6.0
     """
 
-    def __init__(self, rules: Mapping[Op, Rule] = RULES) -> None:
+    def __init__(self, rules: Mapping[Op, Rule] = RULES, lines: bool = False) -> None:
         super().__init__()
         self.rules = rules
+        self.lines = lines
         self.entries: list[Entry] = []
         self.sources: dict[Value, Tensor] = {}
         self.history: list[tuple[Tensor, Value]] = []
@@ -151,6 +153,8 @@ class Tape(TorchDispatchMode):
                 made.append(value)
             else:
                 made.append(None)
+        if self.lines:
+            entry.line = users_line()
         entry.outputs = tuple(made)
         entry.index = len(self.entries)
         self.entries.append(entry)

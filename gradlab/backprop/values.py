@@ -109,10 +109,12 @@ class Entry:
         scope: the module it ran in.
         old: for a write, the value before it beside each output: where autograd did not see the write, the gradient
             passes there.
+        line: file and line of the user's code that ran it, where the tape was asked for lines; else empty.
     """
 
     __slots__ = (
         "facts", "args", "kwargs", "inputs", "is_open", "outputs", "index", "number", "grad_mode", "scope", "old",
+        "line",
     )  # fmt: skip
 
     def __init__(
@@ -137,6 +139,7 @@ class Entry:
         self.outputs: tuple[Value | None, ...] = ()
         self.index = -1
         self.old: tuple[Value | None, ...] = ()
+        self.line = ""
 
     @property
     def op(self) -> Op:
