@@ -10,6 +10,7 @@
 Nothing here imports anything else of gradlab, and nothing here calls autograd.
 """
 
+from gradlab.backprop.breakdown import Breakdown
 from gradlab.backprop.errors import MissingRuleError, TapeError
 from gradlab.backprop.gradients import Gradients
 from gradlab.backprop.rules import RULES, Family, Rule
@@ -17,4 +18,16 @@ from gradlab.backprop.sweep import Term
 from gradlab.backprop.tape import Tape
 from gradlab.backprop.values import Entry, Value
 
-__all__ = ["RULES", "Entry", "Family", "Gradients", "MissingRuleError", "Rule", "Tape", "TapeError", "Term", "Value"]
+__all__ = [
+    "RULES",
+    "Breakdown",
+    "Entry",
+    "Family",
+    "Gradients",
+    "MissingRuleError",
+    "Rule",
+    "Tape",
+    "TapeError",
+    "Term",
+    "Value",
+]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gradlab.backprop.rules.table import Op, Rule
-from gradlab.backprop.values import PLACED, Entry, Value
+from gradlab.backprop.values import PLACED, Entry, Value, node_of
 
 LARGE = 1 << 16  # bytes; for less, looking costs more than it gives
 
@@ -22,6 +22,7 @@ def release_unread(entries: Sequence[Entry], rules: Mapping[Op, Rule]) -> None:
     for entry in entries:
         unread.difference_update(_read_by(entry, rules.get(entry.op)))
     for value in unread:
+        value.grad_fn = value.grad_fn or node_of(value.users_tensor)
         value.tensor = value.holder = value.tensor.new_empty(()).expand(value.tensor.shape)
     for entry in entries:
         if not unread.isdisjoint(entry.inputs):

@@ -263,7 +263,7 @@ class Tape(TorchDispatchMode):
         aside = self._aside() if let_go else frozenset()
         entries = list(self.entries) if retain_tape else self._give_up_entries()
         with torch.no_grad():
-            if let_go and self.everything:
+            if let_go:
                 release_unread(entries, self.rules)
             found = Sweep(entries, self.rules, self.everything, aside).run(seeds, terms, let_go)
         return self._gradients(found)

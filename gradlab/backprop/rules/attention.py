@@ -37,8 +37,8 @@ def flash_attention(g, y, q, k, v, dropout_p=0.0, is_causal=False, attn_mask=Non
     p = _weights(q, k, lse, is_causal, attn_mask, scale)
     rows = 0 if g_out is None else -(g_out * out).sum(-1, keepdim=True)
     rows = rows if g_lse is None else rows + g_lse.unsqueeze(-1)
-    ds = (p * rows if g_out is None else (g_out @ v.mT).add_(rows).mul_(p)).mul_(scale)
-    return lambda: ds @ k, lambda: ds.mT @ q, lambda: None if g_out is None else p.mT @ g_out
+    ds = p * rows if g_out is None else (g_out @ v.mT).add_(rows).mul_(p)
+    return lambda: (ds @ k).mul_(scale), lambda: (ds.mT @ q).mul_(scale), lambda: None if g_out is None else p.mT @ g_out
 
 
 def _weights(q: Tensor, k: Tensor, lse: Tensor, is_causal: bool, mask: Tensor | None, scale: float) -> Tensor:

@@ -81,6 +81,24 @@ def cudnn_grid_sampler(g, y, x, grid):
     return grid_sampler(g, y, x, grid, LINEAR, ZEROS, align_corners=True)
 
 
+@GRIDS.vjp(
+    aten.affine_grid_generator.default,
+    "u = θ·(x, y, 1)ᵀ for every entry (x, y) of the image",
+    "∂u/∂θ = (x, y, 1): θ gets Σ g·(x, y, 1) over the entries",
+)
+def affine_grid_generator(g, y, theta, size, align_corners):
+    """One matrix θ for each image turns the places of its entries into the points of a grid."""
+    lines = [_coordinates(n, align_corners, g) for n in reversed(size[2:])]
+    places = [line.reshape(-1, *[1] * d).expand(size[2:]) for d, line in enumerate(lines)]
+    return g.flatten(1, -2).mT @ torch.stack([*places, torch.ones_like(places[0])], -1).flatten(0, -2)
+
+
+def _coordinates(n: int, align_corners: bool, like: Tensor) -> Tensor:
+    """The coordinates of n entries: −1 and 1 are the outer ones (align_corners) or their outer edges; of one, 0."""
+    steps = 2 * torch.arange(n, dtype=like.dtype, device=like.device) - (n - 1)
+    return steps / max(n - 1, 1) if align_corners else steps / n
+
+
 def _corners(taps: list[list[Tap]], sizes: torch.Size) -> Iterator[tuple[Tensor, tuple[Tap, ...]]]:
     """Each combination of one tap per dimension, with its place in the flattened image."""
     for corner in product(*taps):

@@ -56,7 +56,10 @@ def log_softmax(g, y, x, dim, half_to_float):
     reads="y target weight",
 )
 def nll_loss(g, y, x, target, weight, reduction, ignore_index):
-    """The sum of the weights, its second output, does not depend on x."""
+    """The sum of the weights, its second output, does not depend on x.
+
+    An ignored target sends nothing back, also where all are ignored and the mean is 0/0.
+    """
     if g[0] is None:
         return None
     classes = 0 if x.dim() == 1 else 1
@@ -64,7 +67,7 @@ def nll_loss(g, y, x, target, weight, reduction, ignore_index):
     place = torch.where(counted, target, 0)
     w = torch.ones_like(place, dtype=x.dtype) if weight is None else weight[place]
     upstream = g[0] / y[1] if reduction == MEAN else g[0]
-    local = torch.where(counted, -w, 0) * upstream
+    local = torch.where(counted, -w * upstream, 0)
     return x.new_zeros(x.shape).scatter(classes, place.unsqueeze(classes), local.unsqueeze(classes))
 
 
