@@ -41,6 +41,9 @@ class Tape(TorchDispatchMode):
     Entered with grad mode on, gradients stop where autograd's do (``detach``, ``no_grad``, tensors that do not
     require a gradient). Entered under ``torch.no_grad()``, every floating tensor is differentiated.
 
+    The sweep is itself a sequence of tensor operations, so a tape around it gives second derivatives. Enter both under
+    ``torch.no_grad()``: the sweep runs with gradients disabled, and a tape entered with grad mode on stops there.
+
     Args:
         rules: the table of handwritten rules, by default all that gradlab has. Give another to test one.
         lines: whether to note beside each operation the line of the user's code that ran it.
@@ -52,6 +55,12 @@ class Tape(TorchDispatchMode):
         ...     y = x * x
         >>> float(tape.backward(y)[x])
         6.0
+        >>> with torch.no_grad(), Tape() as outer:
+        ...     with Tape() as inner:
+        ...         y = x * x * x
+        ...     slope = inner.backward(y)[x]  # 3·x²
+        >>> float(outer.backward(slope)[x])  # 6·x
+        18.0
     """
 
     def __init__(self, rules: Mapping[Op, Rule] = RULES, lines: bool = False) -> None:
