@@ -167,6 +167,7 @@ class GradientLab:
             terms=terms,
             reconciliation=reconciliation,
             label=self.label,
+            root=self.root,
         )
         records: list[Record] = [Scalar("loss/train", step.index, step.loss)]
         for group, rate in enumerate(learning_rates):

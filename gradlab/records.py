@@ -69,7 +69,8 @@ class Term:
     """One line of a chain rule: upstream × local derivative = downstream.
 
     The three numbers are L2 norms over all entries; ``gain`` is downstream ÷ upstream. ``values`` holds the
-    entries themselves where the tensors are small enough to be read (keys: ``upstream`` and one per input).
+    entries themselves where the tensors are small enough to be read (keys: ``upstream`` and one per input; what
+    another operation made is called after it and its ``place``, such as ``mul #3``).
     """
 
     module: str
@@ -81,6 +82,7 @@ class Term:
     downstream: float
     gain: float
     values: dict[str, list[float]] = field(default_factory=dict)
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+from torch import Tensor
+
 from gradlab.backprop.rules.table import Op, Rule
 from gradlab.backprop.values import PLACED, Entry, Value, node_of
 
@@ -16,7 +19,7 @@ LARGE = 1 << 16  # bytes; for less, looking costs more than it gives
 
 def release_unread(entries: Sequence[Entry], rules: Mapping[Op, Rule]) -> None:
     """Replaces large contents that no rule reads by tensors of their shape and dtype that occupy no memory."""
-    unread = {v for entry in entries for v in entry.outputs if v is not None and v.tensor.nbytes >= LARGE}
+    unread = {v for entry in entries for v in entry.outputs if v is not None and _size(v.tensor) >= LARGE}
     if not unread:
         return
     for entry in entries:
@@ -33,3 +36,8 @@ def _read_by(entry: Entry, rule: Rule | None) -> Sequence[Value | None]:
     if rule is None or entry.op in PLACED:  # these look at the place in memory
         return [*entry.inputs, *entry.outputs]
     return [*entry.values_at(rule.reads), *(entry.outputs if rule.reads_output else ())]
+
+
+def _size(tensor: Tensor) -> int:
+    """In bytes; a sparse tensor is kept, since it has no place for the shape alone."""
+    return tensor.numel() * tensor.element_size() if tensor.layout is torch.strided else 0

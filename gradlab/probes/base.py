@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradlab.backprop import Entry, Term
 from gradlab.reconcile import Reconciliation
@@ -27,6 +27,7 @@ class Step:
         terms: the chain rule of its first backward pass, from the loss downwards; None where no probe asked for it.
         reconciliation: manual against autograd in that backward pass; None where no probe asked for it.
         label: the module path to print for a recorded operation.
+        root: the module that is watched; names and module paths are relative to it.
     """
 
     index: int
@@ -36,6 +37,7 @@ class Step:
     terms: list[Term] | None
     reconciliation: Reconciliation | None
     label: Callable[[Entry], str]
+    root: nn.Module
 
 
 class Probe(Protocol):

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from gradlab.backprop import Term, Value
+from gradlab.backprop import Breakdown
+from gradlab.backprop.breakdown import BreakdownTerm
 from gradlab.probes.base import Need, Step
-from gradlab.records import Breakdown, Record, Scalar
+from gradlab.records import Breakdown as BreakdownRecord
+from gradlab.records import Record, Scalar
 from gradlab.records import Term as TermRecord
 from gradlab.schedules import Schedule, every, log_spaced
-from gradlab.tensors import floats
-
-aten = torch.ops.aten
-
-# Operations that only look at the same numbers in another shape: a table without them reads better.
-RESHAPES = frozenset(
-    op.default if op is not aten.transpose else op.int
-    for op in (aten.t, aten.transpose, aten.permute, aten.view, aten._unsafe_view, aten.unsqueeze, aten.alias)
-)
 
 
 class ChainRuleProbe:
     """The breakdown of a step: scalars for each module, and a table of operations for chosen steps.
 
-    For a module, *upstream* is the norm of the gradient at its output, *downstream* the norm of what it passes on to
-    the module below, and *gain* their ratio. The first layer passes nothing on: its input needs no gradient.
+    For a module, *upstream* is the norm of the gradient at its outputs, *downstream* the norm of what it passes on to
+    the modules below, and *gain* their ratio. The first layer passes nothing on: its input needs no gradient.
 
     Args:
         schedule: the steps at which the modules' scalars are taken.
@@ -49,112 +40,52 @@ class ChainRuleProbe:
     def measure(self, step: Step) -> Iterator[Record]:
         assert step.terms is not None
         if self._scalars(step.index):
-            yield from self._modules(step, step.terms)
+            modules = Breakdown.of_modules(step.terms, step.root, readable=0, together=True)
+            for term in modules.terms:
+                yield from _scalars(term, step.index)
         if self._tables(step.index):
-            names = {id(p): name for name, p in step.parameters.items()}
-            yield Breakdown("chain/table", step.index, tuple(self._table(step, step.terms, names)))
+            breakdown = Breakdown.of(step.terms, step.root, readable=self.readable)
+            yield BreakdownRecord("chain/table", step.index, tuple(map(_record, breakdown.terms)))
 
-    def _modules(self, step: Step, terms: list[Term]) -> Iterator[Record]:
-        upstream: dict[str, list[Tensor]] = {}
-        downstream: dict[str, list[Tensor]] = {}
-        for module, group in _by_module(step, terms).items():
-            upstream[module] = [g for g in group[0].upstream if g is not None]
-            downstream[module] = list(_passed_on(group).values())
-        norms = iter(_norms([*upstream.values(), *downstream.values()]))
-        above = {module: next(norms) for module in upstream}
-        below = {module: next(norms) for module in downstream}
-        for module in upstream:
-            yield Scalar(f"chain/{module}/upstream", step.index, above[module])
-            if downstream[module]:
-                yield Scalar(f"chain/{module}/downstream", step.index, below[module])
-                yield Scalar(f"chain/{module}/gain", step.index, _ratio(below[module], above[module]))
 
-    def _table(self, step: Step, terms: list[Term], names: Mapping[int, str]) -> Iterator[TermRecord]:
-        shown = [t for t in terms if t.rule is not None and t.entry.op not in RESHAPES]
-        upstream = _norms([[g for g in t.upstream if g is not None] for t in shown])
-        downstream = _norms([_below(t) for t in shown])
-        for term, above, below in zip(shown, upstream, downstream, strict=True):
-            assert term.rule is not None
-            yield TermRecord(
-                module=step.label(term.entry),
-                operation=term.rule.name,
-                formula=term.rule.formula,
-                local=term.rule.local,
-                shape=tuple(next(g for g in term.upstream if g is not None).shape),
-                upstream=above,
-                downstream=below,
-                gain=_ratio(below, above),
-                values=self._numbers(term, names),
-            )
+def _scalars(term: BreakdownTerm, step: int) -> Iterator[Record]:
+    if term.module:  # operations outside every module are left out
+        yield Scalar(f"chain/{term.module}/upstream", step, term.upstream)
+        if term.downstream is not None and term.gain is not None:
+            yield Scalar(f"chain/{term.module}/downstream", step, term.downstream)
+            yield Scalar(f"chain/{term.module}/gain", step, term.gain)
 
-    def _numbers(self, term: Term, names: Mapping[int, str]) -> dict[str, list[float]]:
-        """The entries themselves, where they are few enough to be read."""
-        upstream = next(g for g in term.upstream if g is not None)
-        if upstream.numel() > self.readable or any(g.numel() > self.readable for _, g in term.downstream):
+
+def _record(term: BreakdownTerm) -> TermRecord:
+    """What is passed on, or where there is nothing below, what goes to parameters."""
+    leaves = math.hypot(*(i.downstream.l2 for i in term.inputs if i.downstream is not None))
+    downstream = leaves if term.downstream is None else term.downstream
+    return TermRecord(
+        module=term.module,
+        operation=term.operation,
+        formula=term.formula + "".join(f", {name} = {value:.6g}" for name, value in term.settings.items()),
+        local=term.local,
+        shape=next(o.upstream.shape for o in term.outputs if o.upstream is not None),
+        upstream=term.upstream,
+        downstream=downstream,
+        gain=downstream / term.upstream if term.upstream else math.nan,
+        values=_numbers(term),
+        place=term.place,
+    )
+
+
+def _numbers(term: BreakdownTerm) -> dict[str, list[float]]:
+    """The entries themselves, where all of a term are few enough to be read."""
+    upstream = [("upstream", o.upstream) for o in term.outputs if o.upstream is not None]
+    downstream = [(i.name, i.downstream) for i in term.inputs if i.downstream is not None]
+    found: dict[str, list[float]] = {}
+    for name, gradient in (*upstream[:1], *downstream):
+        if gradient.numbers is None:
             return {}
-        numbers = {"upstream": upstream.reshape(-1).tolist()}
-        for value, gradient in term.downstream:
-            name = _name(term, value, names)
-            sofar = numbers.get(name)
-            here = gradient.reshape(-1).tolist()
-            numbers[name] = here if sofar is None else [a + b for a, b in zip(sofar, here, strict=True)]
-        return numbers
+        here = _flat(gradient.numbers)
+        found[name] = [a + b for a, b in zip(found[name], here, strict=True)] if name in found else here
+    return found
 
 
-def _by_module(step: Step, terms: list[Term]) -> dict[str, list[Term]]:
-    """The terms of each module, from the loss downwards; operations outside every module are left out."""
-    groups: dict[str, list[Term]] = {}
-    for term in terms:
-        if term.entry.scope.module is not None:
-            groups.setdefault(step.label(term.entry), []).append(term)
-    return groups
-
-
-def _passed_on(group: list[Term]) -> dict[Value, Tensor]:
-    """What a module's operations pass to values made outside it, each with its path sum."""
-    made_inside = {v for term in group for v in term.entry.outputs}
-    passed: dict[Value, Tensor] = {}
-    for term in group:
-        for value, gradient in term.downstream:
-            if value not in made_inside and not _is_reshaped_source(value):
-                passed[value] = passed[value] + gradient if value in passed else gradient
-    return passed
-
-
-def _below(term: Term) -> list[Tensor]:
-    """What an operation passes to other operations; where there are none below it, what it passes to leaves."""
-    return [g for v, g in term.downstream if not _is_reshaped_source(v)] or [g for _, g in term.downstream]
-
-
-def _is_reshaped_source(value: Value) -> bool:
-    """Whether a value is a leaf, or a leaf in another shape: the transposed weight of a linear layer."""
-    return _unreshaped(value).entry is None
-
-
-def _unreshaped(value: Value) -> Value:
-    while value.entry is not None and value.entry.op in RESHAPES:
-        value = value.entry.inputs[0]
-    return value
-
-
-def _name(term: Term, value: Value, names: Mapping[int, str]) -> str:
-    """A parameter's own name, else the name of the operation that made the value, else the argument's."""
-    origin = _unreshaped(value)
-    if id(origin.tensor) in names:
-        return names[id(origin.tensor)]
-    if origin.entry is not None:
-        return f"output of {origin.entry.name}"
-    places = term.entry.facts.tensor_arguments
-    named = zip(places, term.entry.grouped(), strict=True)
-    return next((name for (_, name), group in named if group is value), "input")
-
-
-def _norms(groups: list[list[Tensor]]) -> list[float]:
-    """The L2 norm over all tensors of each group; 0 for an empty one."""
-    flat = [t.detach() for group in groups for t in group]
-    norms = iter(floats(torch._foreach_norm(flat)) if flat else [])
-    return [math.hypot(*(next(norms) for _ in group)) for group in groups]
-
-
-def _ratio(below: float, above: float) -> float:
-    return below / above if above else math.nan
+def _flat(numbers: Any) -> list[float]:
+    return [entry for each in numbers for entry in _flat(each)] if isinstance(numbers, list) else [numbers]

@@ -52,7 +52,8 @@ def _entries(term: Term) -> Iterable[Sequence[str]]:
 
 
 def _place(term: Term) -> str:
-    return _code(term.operation) + (f" in {_code(term.module)}" if term.module else "")
+    name = f"{term.operation} #{term.place}" if term.place else term.operation
+    return _code(name) + (f" in {_code(term.module)}" if term.module else "")
 
 
 def _number(value: float) -> str:
