@@ -17,11 +17,13 @@ from gradlab.backprop.rules.elementary import ELEMENTARY
 from gradlab.backprop.rules.fourier import FOURIER
 from gradlab.backprop.rules.grids import GRIDS
 from gradlab.backprop.rules.indexing import INDEXING
+from gradlab.backprop.rules.layer_kernels import LAYER_KERNELS
 from gradlab.backprop.rules.linear_algebra import LINEAR_ALGEBRA
 from gradlab.backprop.rules.loss import LOSS
 from gradlab.backprop.rules.normalization import NORMALIZATION
 from gradlab.backprop.rules.pieces import PIECES
 from gradlab.backprop.rules.pooling import POOLING
+from gradlab.backprop.rules.quantization import QUANTIZATION
 from gradlab.backprop.rules.reduction import REDUCTION
 from gradlab.backprop.rules.resampling import RESAMPLING
 from gradlab.backprop.rules.scattering import SCATTERING
@@ -62,6 +64,8 @@ RULES = merge(
     SEQUENCES,
     CHUNKED_LOSS,
     BACKWARD_KERNELS,
+    LAYER_KERNELS,
+    QUANTIZATION,
 )
 
 __all__ = ["RULES", "Family", "Rule", "merge"]

@@ -4,6 +4,9 @@
 
 The operation keeps neither S nor P, only the logarithm of each row's sum, lse = ln Σ exp S. With it P = exp(S − lse)
 is one product away, and no row needs to be normalized again.
+
+Several heads of Q in a row may share one head of K and V (grouped-query attention). K and V are then repeated, and
+the gradients of the repeats add up.
 """
 
 from __future__ import annotations
@@ -34,11 +37,27 @@ def flash_attention(g, y, q, k, v, dropout_p=0.0, is_causal=False, attn_mask=Non
     g_out, g_lse = g
     out, lse = y
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    p = _weights(q, k, lse, is_causal, attn_mask, scale)
+    keys, values = _for_each_head(k, q), _for_each_head(v, q)
+    p = _weights(q, keys, lse, is_causal, attn_mask, scale)
     rows = 0 if g_out is None else -(g_out * out).sum(-1, keepdim=True)
     rows = rows if g_lse is None else rows + g_lse.unsqueeze(-1)
-    ds = p * rows if g_out is None else (g_out @ v.mT).add_(rows).mul_(p)
-    return lambda: (ds @ k).mul_(scale), lambda: (ds.mT @ q).mul_(scale), lambda: None if g_out is None else p.mT @ g_out
+    ds = p * rows if g_out is None else (g_out @ values.mT).add_(rows).mul_(p)
+    return (
+        lambda: (ds @ keys).mul_(scale),
+        lambda: _of_shared_heads((ds.mT @ q).mul_(scale), k),
+        lambda: None if g_out is None else _of_shared_heads(p.mT @ g_out, v),
+    )
+
+
+def _for_each_head(shared: Tensor, q: Tensor) -> Tensor:
+    """K or V with as many heads as Q."""
+    repeats = q.shape[1] // shared.shape[1]
+    return shared if repeats == 1 else shared.repeat_interleave(repeats, 1)
+
+
+def _of_shared_heads(gradient: Tensor, shared: Tensor) -> Tensor:
+    heads = shared.shape[1]
+    return gradient if gradient.shape[1] == heads else gradient.unflatten(1, (heads, -1)).sum(2)
 
 
 def _weights(q: Tensor, k: Tensor, lse: Tensor, is_causal: bool, mask: Tensor | None, scale: float) -> Tensor:

@@ -27,7 +27,7 @@ NORMALIZATION = Family()
 LOCAL = "∂L/∂x = r·(ĝ − mean ĝ − x̂·mean(ĝ·x̂)) with ĝ = g·w; ∂L/∂w = Σ g·x̂; ∂L/∂b = Σ g"
 
 
-def _through_statistics(
+def through_statistics(
     g: Tensor | None, xhat: Tensor, r: Tensor, dims: list[int], g_mean: Tensor | None, g_r: Tensor | None
 ) -> Tensor:
     """∂L/∂x from the upstream gradients of x̂, of the mean and of r (None where nothing flows back)."""
@@ -59,7 +59,7 @@ def layer_norm(g, y, x, normalized_shape, w, b, eps):
     xhat = (x - mean).mul_(r)
     dims = list(range(x.dim() - len(normalized_shape), x.dim()))
     return (
-        lambda: _through_statistics(_times(g, w), xhat, r, dims, g_mean, g_r),
+        lambda: through_statistics(_times(g, w), xhat, r, dims, g_mean, g_r),
         lambda: g if g is None else sum_to(g * xhat, w.shape),
         lambda: g if g is None else sum_to(g, b.shape),
     )
@@ -78,7 +78,7 @@ def group_norm(g, y, x, w, b, batch, channels, places, groups, eps):
 
     def x_gradient():
         g_hat = None if g is None else _times(g, _by_channel_if_given(w, x)).reshape(xhat.shape)
-        return _through_statistics(g_hat, xhat, r, [2], _reshape(g_mean, mean), _reshape(g_r, r)).reshape(x.shape)
+        return through_statistics(g_hat, xhat, r, [2], _reshape(g_mean, mean), _reshape(g_r, r)).reshape(x.shape)
 
     return x_gradient, *_affine_gradients(g, xhat.reshape(x.shape))
 
@@ -91,13 +91,13 @@ def _reshape(g: Tensor | None, like: Tensor) -> Tensor | None:
     return None if g is None else g.reshape(like.shape)
 
 
-def _by_channel(v: Tensor, x: Tensor) -> Tensor:
+def by_channel(v: Tensor, x: Tensor) -> Tensor:
     """A value for each channel, shaped so that it broadcasts against x."""
     return v.reshape([1, -1] + [1] * (x.dim() - 2))
 
 
 def _by_channel_if_given(v: Tensor | None, x: Tensor) -> Tensor | None:
-    return None if v is None else _by_channel(v, x)
+    return None if v is None else by_channel(v, x)
 
 
 def _affine_gradients(g: Tensor | None, xhat: Tensor) -> tuple:
@@ -159,7 +159,7 @@ def _by_batch_statistics(g: tuple, y: tuple, x: Tensor, w: Tensor | None, moment
 
     (1 − p)·old + p·m  and  (1 − p)·old + p·v·n/(n − 1), with the momentum p and v = r⁻² − ε.
     """
-    mean, r = _by_channel(y[1], x), _by_channel(y[2], x)
+    mean, r = by_channel(y[1], x), by_channel(y[2], x)
     xhat = (x - mean) * r
     n = x.numel() // x.shape[1]
     running = g[-2:] if len(g) > 4 else (None, None)
@@ -167,11 +167,11 @@ def _by_batch_statistics(g: tuple, y: tuple, x: Tensor, w: Tensor | None, moment
     def x_gradient():
         to_mean, to_r = _by_channel_if_given(g[1], x), _by_channel_if_given(g[2], x)
         if running[0] is not None:
-            to_mean = _sum(to_mean, momentum * _by_channel(running[0], x))
+            to_mean = _sum(to_mean, momentum * by_channel(running[0], x))
         if running[1] is not None:
-            to_r = _sum(to_r, -2 * momentum * n / (n - 1) / r**3 * _by_channel(running[1], x))
+            to_r = _sum(to_r, -2 * momentum * n / (n - 1) / r**3 * by_channel(running[1], x))
         dims = [0, *range(2, x.dim())]
-        return _through_statistics(_times(g[0], _by_channel_if_given(w, x)), xhat, r, dims, to_mean, to_r)
+        return through_statistics(_times(g[0], _by_channel_if_given(w, x)), xhat, r, dims, to_mean, to_r)
 
     def kept(g):
         return None if g is None else (1 - momentum) * g
@@ -181,9 +181,9 @@ def _by_batch_statistics(g: tuple, y: tuple, x: Tensor, w: Tensor | None, moment
 
 def _by_running_statistics(g: tuple, x: Tensor, w: Tensor | None, mean: Tensor, var: Tensor, eps: float) -> tuple:
     """Evaluation: y = w·(x − m)·r + b with m and v given, so that ∂y/∂m = −w·r and ∂y/∂v = −w·x̂·r²/2."""
-    r = _by_channel((var + eps).rsqrt(), x)
-    xhat = (x - _by_channel(mean, x)) * r
-    g_hat = g[0] if w is None else g[0] * _by_channel(w, x)
+    r = by_channel((var + eps).rsqrt(), x)
+    xhat = (x - by_channel(mean, x)) * r
+    g_hat = g[0] if w is None else g[0] * by_channel(w, x)
     dims = [0, *range(2, x.dim())]
     return (
         lambda: g_hat * r,
@@ -195,3 +195,26 @@ def _by_running_statistics(g: tuple, x: Tensor, w: Tensor | None, mean: Tensor, 
 
 def _sum(a: Tensor | None, b: Tensor) -> Tensor:
     return b if a is None else a + b
+
+
+# --- weight norm --------------------------------------------------------------------------------------------
+
+
+@NORMALIZATION.vjp(
+    aten._weight_norm_interface.default,
+    "w = m·v/‖v‖ for each slice of v along one dimension, m its magnitude; with ‖v‖",
+    "∂L/∂v = (m/‖v‖)·(g − v̂·Σ g·v̂) with v̂ = v/‖v‖; ∂L/∂m = Σ g·v̂",
+    reads="y v m",
+)
+def weight_norm(g, y, v, m, dim=0):
+    """Length and direction of a weight as two parameters (T. Salimans, D. Kingma, 2016); ∂‖v‖/∂v = v̂."""
+    g, g_norm = g
+    norm = y[1].to(v.dtype)
+    direction = v / norm
+    along = None if g is None else sum_to(g * direction, m.shape)
+
+    def to_v():
+        through_norm = None if g_norm is None else g_norm * direction
+        return through_norm if g is None else _sum(through_norm, m / norm * (g - direction * along))
+
+    return to_v, along

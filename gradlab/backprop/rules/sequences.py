@@ -1,4 +1,4 @@
-"""Operations over a sequence: a layer of an LSTM, the CTC loss, bags of embeddings."""
+"""Operations over a sequence: a layer of an LSTM, packed sequences, the CTC loss, bags of embeddings."""
 
 from __future__ import annotations
 
@@ -91,6 +91,24 @@ def _back_through_time(
         inputs.append(da)
         dh, dc = da @ r, dc * f
     return torch.stack(inputs[::-1]), dh, dc
+
+
+# --- packed sequences ---------------------------------------------------------------------------------------
+
+
+@SEQUENCES.vjp(
+    aten._pack_padded_sequence.default,
+    "y = the entries of all sequences without their padding, time by time; with how many go on at each time",
+    "1 where an entry went, 0 for padding",
+    reads="y",
+)
+def pack_padded_sequence(g, y, x, lengths, batch_first):
+    """The longest sequence comes first, so that at each time those that go on are the first ones of the batch."""
+    times, batch = (x.shape[1], x.shape[0]) if batch_first else x.shape[:2]
+    going_on = torch.arange(batch) < y[1].unsqueeze(1)
+    places = going_on.flatten().nonzero().squeeze(1).to(g[0].device)
+    padded = g[0].new_zeros(times * batch, *x.shape[2:]).index_add(0, places, g[0]).unflatten(0, (times, batch))
+    return padded.transpose(0, 1) if batch_first else padded
 
 
 # --- CTC ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Published architectures in miniature, written out with random weights."""

@@ -1,0 +1,39 @@
+"""What the README says about the rules is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+REPORT = (ROOT / "CONFORMANCE.md").read_text(encoding="utf-8")
+RULES = sorted((ROOT / "gradlab" / "backprop" / "rules").glob("*.py"))
+
+
+def _section(title):
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE).group(1)
+
+
+def _examples():
+    return re.findall(r"```python\n(.*?)```", _section("The rules"), re.DOTALL)
+
+
+def test_quotes_the_figures_of_the_report():
+    """The report's first paragraph, word for word; a test of its own holds that to what the rules do."""
+    (summary,) = re.findall(r"^The handwritten rules agree .*$", REPORT, re.MULTILINE)
+    assert summary in " ".join(_section("How far it reaches").split())
+
+
+def test_says_how_the_report_is_made():
+    (command,) = re.findall(r"This file is made by `(.*?)`", REPORT)
+    assert command in README
+
+
+def test_shows_rules():
+    assert len(_examples()) == 2
+
+
+@pytest.mark.parametrize("example", _examples(), ids=lambda example: re.search(r"def (\w+)", example).group(1))
+def test_shows_rules_as_they_stand(example):
+    assert any(example in path.read_text(encoding="utf-8") for path in RULES)
