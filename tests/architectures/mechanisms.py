@@ -107,7 +107,7 @@ def neural_controlled_differential_equation() -> Built:
 
 @CASES
 def deep_equilibrium_model() -> Built:
-    """The fixed point is found without gradients; one more step and a hook give its gradient (Bai et al. 2019)."""
+    """The fixed point is found without gradients; one more step has one (Bai et al. 2019, Fung et al. 2022)."""
 
     class DEQ(nn.Module):
         def __init__(self) -> None:
@@ -501,7 +501,7 @@ def checkpointed_in_segments() -> Built:
 
 @CASES
 def saved_tensors_packed_by_hooks() -> Built:
-    """What autograd saves is stored in float32 pairs and put together again."""
+    """What autograd saves goes through a pair of hooks."""
     model, x = mlp(4, 6, 3), torch.randn(5, 4)
 
     def loss() -> Tensor:
@@ -1005,7 +1005,7 @@ def higher_derivatives_of_a_loss() -> Built:
 
 
 @CASES
-def partially_applied_and_scripted_layers() -> Built:
+def layers_called_by_hand() -> Built:
     """Modules called by hand, in parts, twice, and within closures; one is never called."""
 
     class Odd(nn.Module):

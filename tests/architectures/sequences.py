@@ -116,13 +116,12 @@ def buckets(length: int) -> Tensor:
 class T5Layer(nn.Module):
     """Self-attention without scaling, with a bias shared by the layers; attention to the encoder; gated GELU."""
 
-    def __init__(self, dim: int, heads: int, is_decoder: bool) -> None:
+    def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.own, self.cross = nn.Linear(dim, 4 * dim, bias=False), nn.Linear(dim, 4 * dim, bias=False)
         self.norms = nn.ModuleList(RMSNorm(dim) for _ in range(3))
         self.wi, self.wo = nn.Linear(dim, 4 * dim, bias=False), nn.Linear(2 * dim, dim, bias=False)
-        self.is_decoder = is_decoder
 
     def attend(self, weights: nn.Linear, x: Tensor, memory: Tensor, bias: Tensor | float) -> Tensor:
         wq, wk, wv, wo = weights.weight.chunk(4)
@@ -145,8 +144,8 @@ class T5(nn.Module):
         super().__init__()
         self.shared, self.dim = nn.Embedding(VOCABULARY, dim), dim
         self.bias, self.causal_bias = nn.Embedding(8, heads), nn.Embedding(8, heads)
-        self.encoder = nn.ModuleList(T5Layer(dim, heads, False) for _ in range(2))
-        self.decoder = nn.ModuleList(T5Layer(dim, heads, True) for _ in range(2))
+        self.encoder = nn.ModuleList(T5Layer(dim, heads) for _ in range(2))
+        self.decoder = nn.ModuleList(T5Layer(dim, heads) for _ in range(2))
         self.norm = RMSNorm(dim)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
