@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 
 Node = Any  # autograd's nodes have no common public type
 
@@ -15,14 +17,22 @@ class GraphWatch:
     The gradients are kept as autograd hands them over. Holding them keeps autograd from reusing their memory for
     its sums, so none is overwritten.
 
+    Args:
+        loss: the tensor whose ``backward`` is about to run.
+        leaves: tensors to listen to although the loss may not reach them through the graph: what a reentrant checkpoint
+            brings to a parameter comes by a backward pass of its own.
+
     Attributes:
         nodes: every node that the loss reaches.
         upstream, downstream: for each node that autograd passed, the gradients that came in and went out. A leaf has
             an upstream only.
     """
 
-    def __init__(self, loss: Tensor) -> None:
+    def __init__(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
         self.nodes: list[Node] = _nodes_of(loss)
+        known = set(self.nodes)
+        accumulators = (get_gradient_edge(leaf).node for leaf in leaves if leaf.requires_grad and leaf.is_leaf)
+        self.nodes += [node for node in accumulators if node not in known]
         self.upstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.downstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self._handles = [self._listen(node) for node in self.nodes]
@@ -39,12 +49,19 @@ class GraphWatch:
 
     def _listen(self, node: Node) -> Any:
         if is_leaf(node):
-            return node.register_prehook(lambda incoming: self.upstream.__setitem__(node, incoming))
+            return node.register_prehook(lambda incoming: self._arrive(node, incoming))
 
         def passed(outgoing: tuple, incoming: tuple) -> None:
             self.upstream[node], self.downstream[node] = incoming, outgoing
 
         return node.register_hook(passed)
+
+    def _arrive(self, node: Node, incoming: tuple[Tensor | None, ...]) -> None:
+        """A leaf's gradient arrives, once for each backward pass that runs within this one."""
+        sofar = self.upstream.get(node)
+        if sofar and sofar[0] is not None and incoming[0] is not None:
+            incoming = (sofar[0].detach() + incoming[0].detach(),)
+        self.upstream[node] = incoming
 
 
 def is_leaf(node: Node) -> bool:

@@ -135,7 +135,7 @@ class GradientLab:
         """Call between the forward and the backward pass, with the tensor whose ``backward`` is about to run."""
         self.stop_recording()
         if any(probe.needs == "reconciliation" for probe in self._due):
-            self._watch = GraphWatch(loss)
+            self._watch = GraphWatch(loss, self._parameters.values())
 
     def after_backward(self, loss: Tensor) -> None:
         """Call after the backward pass: sweeps the tape and compares."""

@@ -25,6 +25,9 @@ from gradlab.backprop.sweep import Sweep
 from gradlab.graph import GraphWatch, Node, is_leaf
 from gradlab.hints import Evidence, hint_for
 
+# A reentrant checkpoint runs a backward pass of its own, in which the leaves' gradients go past the outer graph.
+CHECKPOINT = "CheckpointFunctionBackward"
+
 __all__ = ["Culprit", "GraphWatch", "Reconciliation", "reconcile"]
 
 
@@ -125,7 +128,9 @@ def _leaf_pairs(watch: GraphWatch, gradients: Gradients, parameters: Mapping[str
 def _unmatched(watch: GraphWatch, terms: list[Term]) -> tuple[str, ...]:
     recorded = {term.entry.number for term in terms}
     passed = (n for n, incoming in watch.upstream.items() if not is_leaf(n) and any(g is not None for g in incoming))
-    return tuple(node.name() for node in passed if node._sequence_nr() not in recorded)
+    missing = [node for node in passed if node._sequence_nr() not in recorded]
+    # Where a derivative is 0 everywhere autograd may send zeros on, and the tape nothing at all.
+    return tuple(n.name() for n in missing if any(g is not None and bool(g.any()) for g in watch.downstream[n]))
 
 
 def _without_culprit(unmatched: tuple[str, ...]) -> str:
@@ -162,23 +167,44 @@ class _Blame:
         self.label = label
         self.nodes = sorted((n for n in watch.nodes if not is_leaf(n)), key=lambda n: n._sequence_nr())
         self._numbers = [n._sequence_nr() for n in self.nodes]
+        self.owner_of: dict[Entry, Node | None] = {}
         self.terms_of: dict[Node, list[Term]] = defaultdict(list)
+        self._assign(terms)
+
+    def _assign(self, terms: list[Term]) -> None:
+        """Gives each operation to a node of autograd's: its own, else the one from which its gradient comes.
+
+        So a write through a view is one node (``CopySlices``), which does the work of the view and of the write.
+        """
+        above: dict[Value, list[Node | None]] = defaultdict(list)
         for term in terms:
-            owner = self._owner(term.entry)
+            owner = self._node_of(term.entry)
+            if owner is None:
+                givers = {id(n): n for v in term.entry.outputs if v is not None for n in above[v]}
+                owner = next(iter(givers.values())) if len(givers) == 1 else None
+            self.owner_of[term.entry] = owner
             if owner is not None:
                 self.terms_of[owner].append(term)
+            for value, _ in term.downstream:
+                above[value].append(owner)
 
     def culprit(self) -> Culprit | None:
+        suspect = None
         for node in reversed(self.nodes):
             terms = self.terms_of.get(node)
-            if terms and node in self.watch.upstream and self._is_given_the_same(node, terms):
-                flows = [f for f in self._flows(node, terms).values() if _same_shape(f.total, f.autograd)]
-                found = compare({str(i): (f.total, f.autograd) for i, f in enumerate(flows)})
-                wrong = [a for a in found.values() if not a.ok]
-                if wrong:
-                    worst = max(wrong, key=lambda a: a.error)
-                    return self._accuse(node, terms, flows, worst)
-        return None
+            if not terms or node not in self.watch.upstream:
+                continue
+            is_given_the_same = self._is_given_the_same(node, terms)
+            if is_given_the_same is False or (is_given_the_same is None and suspect is not None):
+                continue
+            flows = [f for f in self._flows(node, terms).values() if _same_shape(f.total, f.autograd)]
+            found = compare({str(i): (f.total, f.autograd) for i, f in enumerate(flows)})
+            wrong = [a for a in found.values() if not a.ok]
+            if wrong:
+                suspect = self._accuse(node, terms, flows, max(wrong, key=lambda a: a.error))
+                if is_given_the_same:
+                    return suspect
+        return suspect
 
     def _accuse(self, node: Node, terms: list[Term], flows: list[_Flow], worst: Agreement) -> Culprit:
         name: str = node.name()
@@ -206,16 +232,18 @@ class _Blame:
             replay=_Replay(terms, {value for value, _ in flow.manual}),
         )
 
-    def _owner(self, entry: Entry) -> Node | None:
-        """The node of an operation: the one with its number, or the Function in whose forward it ran."""
+    def _node_of(self, entry: Entry) -> Node | None:
+        """The node with an operation's number, or the custom Function in whose forward it ran."""
         place = bisect_right(self._numbers, entry.number) - 1
         if place < 0:
             return None
         node = self.nodes[place]
-        exact = self._numbers[place] == entry.number
-        return node if exact or isinstance(node, BackwardCFunction) else None
+        if self._numbers[place] == entry.number:
+            return node
+        return node if isinstance(node, BackwardCFunction) and not entry.grad_mode else None
 
-    def _is_given_the_same(self, node: Node, terms: list[Term]) -> bool:
+    def _is_given_the_same(self, node: Node, terms: list[Term]) -> bool | None:
+        """Whether the upstream gradients agree; None where they cannot be compared."""
         incoming = self.watch.upstream[node]
         pairs = {}
         for term in terms:
@@ -223,15 +251,16 @@ class _Blame:
                 number = _output_number(value, node, place, lone=len(terms) == 1)
                 if number is not None and number < len(incoming):
                     pairs[f"{number}"] = (gradient, incoming[number])
-        return all(a.ok for a in compare(pairs).values())
+        return all(a.ok for a in compare(pairs).values()) if pairs else None
 
     def _flows(self, node: Node, terms: list[Term]) -> dict[Hashable, _Flow]:
         """For each place the gradient goes to from here: the tape's contributions and autograd's."""
         flows: dict[Hashable, _Flow] = defaultdict(_Flow)
+        inside = {value for term in terms for value in term.entry.outputs}
         for term in terms:
             for value, gradient in term.downstream:
-                key = self._key(value, node)
-                if key is not None:
+                key = None if value in inside else self._key(value, node)
+                if key is not None and not (type(key) is int and node.name() == CHECKPOINT):
                     flows[key].manual.append((value, gradient))
         for (target, number), arrived in zip(node.next_functions, self.watch.downstream[node], strict=False):
             if target is not None and arrived is not None:
@@ -244,7 +273,7 @@ class _Blame:
         if value.entry is None:
             tensor = value.tensor
             return id(tensor) if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
-        owner = self._owner(value.entry)
+        owner = self.owner_of.get(value.entry)
         if owner is node or owner is None:
             return None
         place = value.entry.outputs.index(value)

@@ -14,16 +14,9 @@ from gradlab.reconcile import reconcile
 KINDS = [vision, sequences, generative, graphs, decisions, mechanisms]
 CASES = dict(chain.from_iterable(kind.CASES.items() for kind in KINDS))
 
-# Forward-mode differentiation adds zero tensors, which PyTorch does below autograd by operations of its own.
-FORWARD_MODE = {"lagrangian_network", "laplacian_by_vmap", "forward_mode_tangents"}
-# These gradients arrive in a backward pass within the backward pass, to which nobody listens.
-REENTRANT = {"checkpointed_by_reentry"}
-WRONG = dict.fromkeys(FORWARD_MODE, "the tape loses gradients") | dict.fromkeys(REENTRANT, "wrongly accused")
-
 
 def every_architecture(names):
-    marks = {n: [pytest.mark.xfail(reason=WRONG[n], strict=True)] for n in WRONG}
-    return pytest.mark.parametrize("name", [pytest.param(n, marks=marks.get(n, [])) for n in names])
+    return pytest.mark.parametrize("name", list(names))
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +53,7 @@ def test_every_parameter_agrees_and_observing_changes_nothing(name):
     model, loss_of = built(name)
     with Tape() as tape:
         loss = loss_of()
-    watch, terms = GraphWatch(loss), []
+    watch, terms = GraphWatch(loss, model.parameters()), []
     loss.backward()
     watch.close()
     gradients = tape.backward(loss, terms=terms)

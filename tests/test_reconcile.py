@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from wrong_functions import WIDTH, WRONG, Slot
 
 from gradlab.backprop import RULES, Tape
@@ -40,7 +41,7 @@ def network(function=None, call=lambda slot, x: x * 2):
 def reconciled(model, x=X, rules=RULES, lines=False):
     with Tape(rules=rules, lines=lines) as tape:
         loss = model(x).square().sum()
-    watch, terms = GraphWatch(loss), []
+    watch, terms = GraphWatch(loss, model.parameters()), []
     loss.backward()
     watch.close()
     return reconcile(watch, tape.backward(loss, terms=terms), terms, dict(model.named_parameters()))
@@ -126,6 +127,41 @@ def test_the_first_of_two_wrong_functions_is_named():
     other, other_call, _ = WRONG["exchanged"]
     model = nn.Sequential(nn.Linear(WIDTH, WIDTH), Slot(function, call), Slot(other, other_call)).double()
     assert reconciled(model, torch.randn(4, WIDTH).double()).culprit.function == "Exchanged"
+
+
+def test_a_write_through_a_view_is_not_taken_for_the_culprit():
+    function, call, _ = WRONG["factor"]
+    layers = [nn.Linear(WIDTH, WIDTH), Slot(function, call), nn.Hardtanh(), nn.Flatten(0), nn.ReLU(inplace=True)]
+    culprit = reconciled(nn.Sequential(*layers).double(), torch.randn(4, WIDTH).double()).culprit
+    assert culprit.function == "Tanh"
+    assert "1.5 ×" in culprit.hint
+
+
+def test_a_wrong_rule_within_a_write_through_a_view_is_named():
+    damaged = replace(RULES[aten.relu.default], function=lambda g, y, x: 1.01 * g * y.sign())
+    model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Hardtanh(), nn.Flatten(0), nn.ReLU(inplace=True)).double()
+    culprit = reconciled(model, torch.randn(4, WIDTH).double(), {**RULES, aten.relu.default: damaged}).culprit
+    assert "relu" in culprit.operations
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True:UserWarning")
+def test_checkpoints_agree_and_a_wrong_function_below_is_named(reentrant):
+    class Checkpointed(nn.Module):
+        def __init__(self, below):
+            super().__init__()
+            self.below, self.inner = below, nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh())
+
+        def forward(self, x):
+            return checkpoint(self.inner, self.below(x), use_reentrant=reentrant)
+
+    x = torch.randn(4, WIDTH).double()
+    right = reconciled(Checkpointed(nn.Linear(WIDTH, WIDTH)).double(), x)
+    assert right.ok
+    assert len(right.agreements) == 4
+    function, call, _ = WRONG["sign"]
+    below = nn.Sequential(nn.Linear(WIDTH, WIDTH), Slot(function, call))
+    assert reconciled(Checkpointed(below).double(), x).culprit.function == "Tanh"
 
 
 def test_a_hook_that_changes_a_gradient_is_no_operation():

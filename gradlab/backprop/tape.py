@@ -33,6 +33,7 @@ from gradlab.backprop.sweep import Sweep, Term
 from gradlab.backprop.values import NO_NODE, Entry, Value, node_of, note_versions
 
 CLONE = torch.ops.aten.clone.default
+ZEROS_WRITTEN_OUT = (torch.ops.aten.expand.default, torch.ops.aten._to_copy.default)
 
 
 class Tape(TorchDispatchMode):
@@ -204,7 +205,7 @@ class Tape(TorchDispatchMode):
         if entry is None:
             return argument.requires_grad
         if not argument.requires_grad:
-            return _is_written_out_view(entry)
+            return _ran_below_autograd(entry)
         if not entry.grad_mode:
             value.grad_fn = node_of(argument)
         return True
@@ -341,15 +342,16 @@ def _saved_result(tensor: Tensor, value: Value) -> Value:
     return value
 
 
-def _is_written_out_view(entry: Entry) -> bool:
-    """Whether PyTorch made this copy by itself, below autograd, of a view that is only *marked* conjugate or negative.
+def _ran_below_autograd(entry: Entry) -> bool:
+    """Whether PyTorch ran this by itself on the way of another operation, which autograd connects with its input.
 
-    Autograd connects the operation with the view; the tape sees the copy, which does not require a gradient.
+    So it writes out a view that is only *marked* conjugate or negative, and a zero without memory (as forward-mode
+    differentiation makes them). The tape sees the result, which does not require a gradient.
     """
-    if entry.op is not CLONE or not entry.is_open[0]:
+    if not entry.grad_mode or not entry.is_open or not entry.is_open[0]:
         return False
     view = entry.inputs[0].tensor
-    return view.is_conj() or view.is_neg()
+    return entry.op in ZEROS_WRITTEN_OUT or (entry.op is CLONE and (view.is_conj() or view.is_neg()))
 
 
 def _is_leaf(tensor: Tensor) -> bool:

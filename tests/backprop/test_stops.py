@@ -457,3 +457,11 @@ def test_checkpoints(agree, leaf, reentrant):
     grads = tape.backward(loss)
     for tensor in (x, w, *model.parameters()):
         torch.testing.assert_close(grads[tensor], tensor.grad)
+
+
+def test_a_zero_that_takes_no_memory_is_added():
+    """Forward-mode differentiation makes such zeros; PyTorch adds them below autograd, by operations of its own."""
+    w, c = torch.ones(2, requires_grad=True), torch.tensor([2.0, 3.0])
+    with Tape() as tape:
+        loss = ((w + torch._efficientzerotensor((2,))) * c).sum()
+    assert torch.equal(tape.backward(loss)[w], c)
