@@ -329,7 +329,9 @@ def _output_number(value: Value | None, node: Node, place: int, lone: bool) -> i
         return None
     if value.tensor.requires_grad and value.tensor.grad_fn is node:
         return value.tensor.output_nr
-    return place if lone else None
+    # A write gives its base a new value, the only output of its node; the tensor may have been written since.
+    is_written = value.entry is not None and value.entry.op is torch.ops.aten.as_strided_scatter.default
+    return 0 if is_written else place if lone else None
 
 
 def _same_shape(a: Tensor | None, b: Tensor | None) -> bool:

@@ -144,6 +144,33 @@ def test_a_wrong_rule_within_a_write_through_a_view_is_named():
     assert "relu" in culprit.operations
 
 
+class Scan(nn.Module):
+    """A recurrence that writes its states into one tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x):
+        states, state = torch.zeros(3, *x.shape, dtype=x.dtype), x
+        for t in range(3):
+            state = torch.tanh(self.cell(state))
+            states[t] = state
+        return states
+
+
+@pytest.mark.parametrize("op", [aten.tanh.default, aten.addmm.default, aten.copy.default])
+def test_a_wrong_rule_between_writes_into_one_tensor_is_named(op):
+    def damaged(*arguments):
+        parts = RULES[op].function(*arguments)
+        return tuple(p and -2 * p() for p in parts) if isinstance(parts, tuple) else -2 * parts
+
+    result = reconciled(
+        Scan().double(), torch.randn(4, WIDTH).double(), {**RULES, op: replace(RULES[op], function=damaged)}
+    )
+    assert op._schema.name.removeprefix("aten::") in result.culprit.operations
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True:UserWarning")
 def test_checkpoints_agree_and_a_wrong_function_below_is_named(reentrant):
