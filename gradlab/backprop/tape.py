@@ -205,7 +205,7 @@ class Tape(TorchDispatchMode):
         if entry is None:
             return argument.requires_grad
         if not argument.requires_grad:
-            return _ran_below_autograd(entry)
+            return value.is_differentiable and _ran_below_autograd(entry)
         if not entry.grad_mode:
             value.grad_fn = node_of(argument)
         return True
