@@ -101,6 +101,7 @@ class Sweep:
                 term = self._pass_back(entry, upstream)
                 if terms is not None and term.downstream:
                     terms.append(term)
+                del term, upstream  # or the next operation would find their memory still in use
             if let_go:
                 entry.outputs = ()  # it and its outputs hold each other: free them now, not at some garbage collection
         self._stops.leave_function()

@@ -63,9 +63,9 @@ def _of_shared_heads(gradient: Tensor, shared: Tensor) -> Tensor:
 def _weights(q: Tensor, k: Tensor, lse: Tensor, is_causal: bool, mask: Tensor | None, scale: float) -> Tensor:
     """P, made in the memory of Q·Kᵀ: it is as large as all the rest together."""
     scores = (q @ k.mT).mul_(scale).sub_(lse.unsqueeze(-1))
-    if is_causal:
-        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-        scores = scores.masked_fill_(later, -math.inf)
     if mask is not None:
         scores = scores.masked_fill_(~mask, -math.inf) if mask.dtype == torch.bool else scores.add_(mask)
-    return scores.exp_()
+    if not is_causal:
+        return scores.exp_()
+    # What counts is at most 0, since no weight is above 1. The rest becomes 0, but must not become infinite before.
+    return scores.clamp_(max=1).exp_().tril_()
