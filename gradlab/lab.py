@@ -166,7 +166,6 @@ class GradientLab:
             gradients={name: p.grad for name, p in self._parameters.items()},
             terms=terms,
             reconciliation=reconciliation,
-            label=self.label,
             root=self.root,
         )
         records: list[Record] = [Scalar("loss/train", step.index, step.loss)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from gradlab.backprop.rules.shapes import end_of
 
 if TYPE_CHECKING:
     from gradlab.backprop.values import Value
@@ -91,21 +92,16 @@ def are_apart(a: Tensor, b: Tensor) -> bool:
     if a.numel() == 0 or b.numel() == 0:
         return True
     (sizes, strides, start), (other_sizes, other_strides, other_start) = place_of(a), place_of(b)
-    if _end(sizes, strides, start) <= other_start or _end(other_sizes, other_strides, other_start) <= start:
+    if end_of(sizes, strides, start) <= other_start or end_of(other_sizes, other_strides, other_start) <= start:
         return True
     # Where both go through memory in the same steps, what counts is where they lie between two of the largest.
     step = max(strides, default=0)
     if strides != other_strides or step <= 1:
         return False
-    end = _end([1 if t == step else n for n, t in zip(sizes, strides, strict=True)], strides, start % step)
+    end = end_of([1 if t == step else n for n, t in zip(sizes, strides, strict=True)], strides, start % step)
     inner = [1 if t == step else n for n, t in zip(other_sizes, other_strides, strict=True)]
-    other_end = _end(inner, other_strides, other_start % step)
+    other_end = end_of(inner, other_strides, other_start % step)
     return max(end, other_end) <= step and (end <= other_start % step or other_end <= start % step)
-
-
-def _end(sizes: Sequence[int], strides: Sequence[int], start: int) -> int:
-    """The place after the last element."""
-    return start + 1 + sum((n - 1) * t for n, t in zip(sizes, strides, strict=True))
 
 
 def why_unplaceable(view: Tensor, base: Tensor) -> str:

@@ -78,7 +78,7 @@ class Writes:
             if target._base is not None:
                 tape.value_of(target._base)
         self._catch_up()
-        self._expose(self._values_read_by(entry, with_outputs=False))
+        self._expose(entry.read_inputs(tape.rules.get(entry.op)))
         families = [self._family(t) if v.family is None else v.family for t, v in zip(targets, old, strict=True)]
         self._copy_what_is_read(targets, families)
         result = op(*args, **kwargs)
@@ -267,7 +267,8 @@ class Writes:
                 value.version = version_of(value.tensor)
         self._objects_seen = len(tape.history)
         for entry in tape.entries[self._entries_seen :]:
-            self._expose(self._values_read_by(entry, with_outputs=True))
+            rule = tape.rules.get(entry.op)
+            self._expose(entry.read_inputs(rule) + entry.read_outputs(rule))
             if entry.facts.op in PLACED:
                 self._placed.update(v for v in (entry.inputs[0], entry.outputs[0]) if v is not None)
         self._entries_seen = len(tape.entries)
@@ -278,15 +279,6 @@ class Writes:
             if value not in self._read and value.family is not None:
                 self._read.add(value)
                 value.family.memory.exposed.append(value)
-
-    def _values_read_by(self, entry: Entry, with_outputs: bool) -> list[Value]:
-        rule = self.tape.rules.get(entry.op)
-        if rule is not None and not with_outputs:
-            return entry.values_at(rule.reads)
-        read = entry.inputs if rule is None else entry.values_at(rule.reads)
-        if rule is not None and not rule.reads_output:
-            return read
-        return read + [value for value in entry.outputs if value is not None]
 
 
 def _tensors(argument: Any) -> list[Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gradlab.backprop.rules.table import Op, Rule
-from gradlab.backprop.values import PLACED, Entry, Value, node_of
+from gradlab.backprop.values import PLACED, Entry, node_of
 
 LARGE = 1 << 16  # bytes; for less, looking costs more than it gives
 
@@ -23,19 +23,14 @@ def release_unread(entries: Sequence[Entry], rules: Mapping[Op, Rule]) -> None:
     if not unread:
         return
     for entry in entries:
-        unread.difference_update(_read_by(entry, rules.get(entry.op)))
+        rule = None if entry.op in PLACED else rules.get(entry.op)  # these look at the place in memory
+        unread.difference_update(entry.read_inputs(rule), entry.read_outputs(rule))
     for value in unread:
         value.grad_fn = value.grad_fn or node_of(value.users_tensor)
         value.tensor = value.holder = value.tensor.new_empty(()).expand(value.tensor.shape)
     for entry in entries:
         if not unread.isdisjoint(entry.inputs):
             entry.args, entry.kwargs = entry.arguments()
-
-
-def _read_by(entry: Entry, rule: Rule | None) -> Sequence[Value | None]:
-    if rule is None or entry.op in PLACED:  # these look at the place in memory
-        return [*entry.inputs, *entry.outputs]
-    return [*entry.values_at(rule.reads), *(entry.outputs if rule.reads_output else ())]
 
 
 def _size(tensor: Tensor) -> int:

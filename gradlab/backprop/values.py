@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradlab.backprop.modules import Scope
 from gradlab.backprop.ops import OpFacts
-from gradlab.backprop.rules.table import Op
+from gradlab.backprop.rules.table import Op, Rule
 
 if TYPE_CHECKING:
     from gradlab.backprop.memory import Family
@@ -86,10 +86,7 @@ def note_versions(recorded: Iterable[tuple[Tensor, Value]]) -> None:
     """Notes the version of each value that has none yet."""
     for _, value in recorded:
         if value.version is None:
-            try:
-                value.version = value.tensor._version
-            except RuntimeError:
-                continue  # made in inference mode
+            value.version = version_of(value.tensor)
 
 
 class Entry:
@@ -179,6 +176,14 @@ class Entry:
     def argument(self, position: int, name: str) -> Any:
         """The argument at a position of the operation's schema, wherever the caller put it."""
         return self.args[position] if position < len(self.args) else self.kwargs.get(name)
+
+    def read_inputs(self, rule: Rule | None) -> list[Value]:
+        """The inputs whose contents a rule looks at; all where there is no rule to say so."""
+        return self.inputs if rule is None else self.values_at(rule.reads)
+
+    def read_outputs(self, rule: Rule | None) -> list[Value]:
+        """The outputs whose contents a rule looks at."""
+        return [v for v in self.outputs if v is not None] if rule is None or rule.reads_output else []
 
     def values_at(self, positions: Collection[int]) -> list[Value]:
         """The values among the arguments at these positions of the schema."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
-from gradlab.backprop import Entry, Term
+from gradlab.backprop import Term
 from gradlab.reconcile import Reconciliation
 from gradlab.records import Record
 
@@ -26,7 +26,6 @@ class Step:
         gradients: what ``.grad`` holds for each, None where it holds nothing: accumulated, before clipping.
         terms: the chain rule of its first backward pass, from the loss downwards; None where no probe asked for it.
         reconciliation: manual against autograd in that backward pass; None where no probe asked for it.
-        label: the module path to print for a recorded operation.
         root: the module that is watched; names and module paths are relative to it.
     """
 
@@ -36,7 +35,6 @@ class Step:
     gradients: Mapping[str, Tensor | None]
     terms: list[Term] | None
     reconciliation: Reconciliation | None
-    label: Callable[[Entry], str]
     root: nn.Module
 
 

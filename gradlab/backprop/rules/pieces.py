@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gradlab.backprop.rules.shapes import zeros_for_none
+from gradlab.backprop.rules.shapes import end_of, zeros_for_none
 from gradlab.backprop.rules.table import Family
 
 aten = torch.ops.aten
@@ -165,11 +165,7 @@ def as_strided_scatter(g, y, x, piece, size, stride, storage_offset=None):
 
 def _length(x: Tensor, size: Sequence[int], stride: Sequence[int], offset: int) -> int:
     """A length of memory that holds x and the places of a view."""
-    return max(_end(x.size(), x.stride(), int(x.storage_offset())), _end(size, stride, offset))
-
-
-def _end(size: Sequence[int], stride: Sequence[int], offset: int) -> int:
-    return offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1
+    return max(end_of(x.size(), x.stride(), int(x.storage_offset())), end_of(size, stride, offset))
 
 
 def _into_memory(g: Tensor, size: Sequence[int], stride: Sequence[int], offset: int, length: int) -> Tensor:
@@ -194,5 +190,5 @@ def _average_repeats(gradient: Tensor, x: Tensor) -> Tensor:
     """Where x itself shows a place several times, each of them gets an equal share of the place's gradient."""
     if not _may_overlap(x.size(), x.stride()):
         return gradient
-    places = torch.arange(_end(x.size(), x.stride(), 0), device=x.device).as_strided(x.size(), x.stride(), 0)
+    places = torch.arange(end_of(x.size(), x.stride(), 0), device=x.device).as_strided(x.size(), x.stride(), 0)
     return gradient / torch.bincount(places.reshape(-1))[places]

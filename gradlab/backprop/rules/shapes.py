@@ -40,6 +40,16 @@ def sum_to(gradient: Tensor, shape: Sequence[int]) -> Tensor:
     return summed.reshape(shape)
 
 
+def end_of(sizes: Sequence[int], strides: Sequence[int], start: int) -> int:
+    """The place in memory after the last element of a strided tensor.
+
+    Example:
+        >>> end_of((2, 3), (3, 1), 0)
+        6
+    """
+    return start + 1 + sum((n - 1) * t for n, t in zip(sizes, strides, strict=True))
+
+
 def zeros_for_none(gradients: Gradients, outputs: Outputs) -> list[Tensor]:
     """The upstream gradients of an operation with several outputs, with zeros where nothing flows back.
 
