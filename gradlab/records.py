@@ -20,12 +20,40 @@ class Scalar:
 
 
 @dataclass(frozen=True, slots=True)
+class ScalarBlock:
+    """Many scalars at many steps: row i holds one number for each tag at ``steps[i]``.
+
+    ``steps`` [n] int64, ``values`` [n, number of tags] float64. The same scalars one by one would take ten times the
+    time and the bytes.
+    """
+
+    tags: tuple[str, ...]
+    steps: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
 class Histogram:
     """How many entries fall between neighbouring edges: ``edges`` has one number more than ``counts``."""
 
     tag: str
     step: int
     edges: np.ndarray
+    counts: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramBlock:
+    """Many histograms at many steps, each with bars of equal width between its own lowest and highest edge.
+
+    ``steps`` [n] int64; ``low`` and ``high`` [n, number of tags]; ``counts`` [n, number of tags, bars]. A histogram of
+    nothing (no entry was finite) has edges NaN.
+    """
+
+    tags: tuple[str, ...]
+    steps: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
     counts: np.ndarray
 
 
@@ -94,4 +122,4 @@ class Breakdown:
     terms: tuple[Term, ...]
 
 
-Record: TypeAlias = Scalar | Histogram | Array | Text | Figure | Hparams | Breakdown
+Record: TypeAlias = Scalar | ScalarBlock | Histogram | HistogramBlock | Array | Text | Figure | Hparams | Breakdown

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gradlab.records import Array, Breakdown, Hparams, Record, Scalar
+from gradlab.records import Array, Breakdown, Histogram, HistogramBlock, Hparams, Record, Scalar, ScalarBlock
 
 _Kind = TypeVar("_Kind", bound=Record)
 
@@ -57,6 +57,12 @@ class MemorySink:
                 self.hparams = record
             elif isinstance(record, Scalar):
                 self._of(Scalar, record.tag).append(record.step, record.value)
+            elif isinstance(record, ScalarBlock):
+                for tag, column in zip(record.tags, record.values.T.tolist(), strict=True):
+                    self._of(Scalar, tag).extend(record.steps.tolist(), column)
+            elif isinstance(record, HistogramBlock):
+                for place, tag in enumerate(record.tags):
+                    self._of(Histogram, tag).extend(record.steps.tolist(), _histograms(record, place, tag))
             else:
                 self._of(type(record), record.tag).append(record.step, record)
 
@@ -183,6 +189,15 @@ class _Series:
         self.count = 0
         self.stride = 1
 
+    def extend(self, steps: list[int], values: list[Any]) -> None:
+        if self.limit is None:
+            self.steps.extend(steps)
+            self.values.extend(values)
+            self.count += len(steps)
+            return
+        for step, value in zip(steps, values, strict=True):
+            self.append(step, value)
+
     def append(self, step: int, value: Any) -> None:
         # The point before this one was kept as the latest; now it stays only if its turn has come.
         if self.count and (self.count - 1) % self.stride:
@@ -195,3 +210,8 @@ class _Series:
         self.steps.append(step)
         self.values.append(value)
         self.count += 1
+
+
+def _histograms(block: HistogramBlock, place: int, tag: str) -> list[Histogram]:
+    rows = zip(block.steps.tolist(), block.low[:, place], block.high[:, place], block.counts[:, place], strict=True)
+    return [Histogram(tag, step, np.linspace(low, high, len(n) + 1), n) for step, low, high, n in rows]

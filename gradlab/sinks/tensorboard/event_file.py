@@ -5,7 +5,7 @@ A frame is
     length (uint64, little-endian) · masked checksum of the length · message · masked checksum of the message
 
 with the checksum CRC32C, masked as ((c >> 15) | (c << 17)) + 0xa282ead8 modulo 2³². TensorBoard brings one in
-pure Python, which takes most of the time of writing; where google-crc32c is installed, its compiled one is used.
+pure Python, which would take most of the time of writing.
 """
 
 import itertools
@@ -16,12 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from google_crc32c import value as _crc32c
 from tensorboard.compat.proto import event_pb2
-
-try:
-    from google_crc32c import value as _crc32c
-except ImportError:
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import crc32c as _crc32c  # type: ignore[no-redef, unused-ignore]
 
 _numbers = itertools.count()
 

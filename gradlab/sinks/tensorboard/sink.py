@@ -6,14 +6,17 @@
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from gradlab.records import Figure, Hparams, Record, Scalar
-from gradlab.sinks.tensorboard import summaries
+from gradlab.records import Figure, Histogram, HistogramBlock, Hparams, Record, Scalar, ScalarBlock
+from gradlab.sinks.tensorboard import summaries, thinning
+from gradlab.sinks.tensorboard.blocks import BlockWriter
 from gradlab.sinks.tensorboard.event_file import EventFile
+from gradlab.sinks.tensorboard.thinning import histogram_steps, scalar_steps
 
 
 class TensorBoardSink:
@@ -22,9 +25,14 @@ class TensorBoardSink:
     All records of one step in one `write` become one event. TensorBoard expects the steps of a tag to rise:
     where it meets a smaller one, it takes the run for restarted and forgets that tag's later points.
 
+    A block is written whole, for `gradlab.load` and the Gradlab tab. TensorBoard's own tabs, which draw no more than
+    a thousand points of a curve, get a part of its steps (see `thinning`).
+
     Args:
         folder: the run's folder; made if it is not there.
         flush_secs: the longest time, in seconds, between two flushes while records come.
+        curves: which steps of a block TensorBoard's tabs get as scalars; steps with an outlier come besides.
+        histograms: which steps of a block they get as histograms.
 
     Raises:
         OSError: the folder or the file cannot be made.
@@ -39,10 +47,19 @@ class TensorBoardSink:
         ['events']
     """
 
-    def __init__(self, folder: str | os.PathLike[str], flush_secs: float = 10.0) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        flush_secs: float = 10.0,
+        curves: Callable[[int], bool] = scalar_steps,
+        histograms: Callable[[int], bool] = histogram_steps,
+    ) -> None:
         self._file = EventFile(folder)
         self._flush_secs = flush_secs
-        self._started = time.time()
+        self._curves = curves
+        self._histograms = histograms
+        self._blocks = BlockWriter()
+        self._started = self._written = time.time()
         self._flushed = time.monotonic()
         self._last_step = 0
         self._seen: set[str] = set()
@@ -62,11 +79,17 @@ class TensorBoardSink:
         steps: defaultdict[int, Summary] = defaultdict(Summary)
         for record in records:
             self._add(steps, record)
-        now = time.time()
-        for step, summary in steps.items():
-            self._file.write(Event(wall_time=now, step=step, summary=summary))
+        self._write_events(steps)
         if time.monotonic() - self._flushed >= self._flush_secs:
             self.flush()
+
+    def _write_events(self, steps: dict[int, Summary]) -> None:
+        """One event a step. What came together was measured since the last write: the wall times lie between."""
+        since, self._written = self._written, time.time()
+        pause = (self._written - since) / max(len(steps), 1)
+        for place, (step, summary) in enumerate(sorted(steps.items()), start=1):
+            wall_time = min(since + place * pause, self._written)
+            self._file.write(Event(wall_time=wall_time, step=step, summary=summary))
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system, where TensorBoard sees it.
@@ -90,6 +113,9 @@ class TensorBoardSink:
         if isinstance(record, Hparams):
             self._add_hparams(steps[self._last_step], record)
             return
+        if isinstance(record, ScalarBlock | HistogramBlock):
+            self._add_block(steps, record)
+            return
         self._last_step = max(self._last_step, record.step)
         summary = steps[record.step]
         if isinstance(record, Scalar):
@@ -100,9 +126,40 @@ class TensorBoardSink:
             summaries.tensor(summary, record, first=record.tag not in self._seen)
         self._seen.add(record.tag)
 
+    def _add_block(self, steps: defaultdict[int, Summary], block: ScalarBlock | HistogramBlock) -> None:
+        if not len(block.steps):
+            return
+        self._last_step = max(self._last_step, int(block.steps[-1]))
+        self._blocks.add(steps[int(block.steps[-1])], block)
+        if isinstance(block, ScalarBlock):
+            self._seen.update(block.tags)
+            for row in _rows_to_show(block, self._curves):
+                summary = steps[int(block.steps[row])]
+                for tag, value in zip(block.tags, block.values[row].tolist(), strict=True):
+                    summaries.scalar(summary, tag, value)
+            return
+        for row, step in enumerate(block.steps.tolist()):
+            if self._histograms(step):
+                for histogram in _histograms_of(block, row):
+                    summaries.tensor(steps[step], histogram, first=histogram.tag not in self._seen)
+                    self._seen.add(histogram.tag)
+
     def _add_hparams(self, summary: Summary, record: Hparams) -> None:
         summaries.hparams(summary, record, self._started)
         for name, value in record.metrics.items():
             # The tab shows a metric's latest scalar; one that the run logged itself has it already.
             if name not in self._seen:
                 summaries.scalar(summary, name, value)
+
+
+def _rows_to_show(block: ScalarBlock, due: Callable[[int], bool]) -> list[int]:
+    outliers = thinning.outliers(block.tags, block.values)
+    return [row for row, step in enumerate(block.steps.tolist()) if outliers[row] or due(step)]
+
+
+def _histograms_of(block: HistogramBlock, row: int) -> Iterable[Histogram]:
+    """The histograms of one step; those of nothing are left out."""
+    for place, tag in enumerate(block.tags):
+        low, high, counts = block.low[row, place], block.high[row, place], block.counts[row, place]
+        if np.isfinite(low) and np.isfinite(high):
+            yield Histogram(tag, int(block.steps[row]), np.linspace(low, high, len(counts) + 1), counts)

@@ -74,6 +74,33 @@ def tensor(summary: Summary, record: Array | Histogram | Text | Breakdown, *, fi
     summary.value.add(tag=record.tag, tensor=message, metadata=metadata)
 
 
+def plugin_tensor(summary: Summary, tag: str, values: np.ndarray, content: str | None) -> None:
+    """Add a tensor for the Gradlab tab.
+
+    Args:
+        summary: what it is added to.
+        tag: its tag.
+        values: the numbers.
+        content: what its metadata say; None where an earlier event of the tag has said it.
+
+    Example:
+        >>> summary = Summary()
+        >>> plugin_tensor(summary, "gradlab/example", np.arange(3.0), "{}")
+        >>> array_of(summary.value[0].tensor)
+        array([0., 1., 2.])
+    """
+    metadata = None if content is None else _metadata("gradlab", content.encode())
+    summary.value.add(tag=tag, tensor=_numbers(values), metadata=metadata)
+
+
+def array_of(message: Any) -> np.ndarray:
+    """The numbers of a tensor that this sink wrote; read-only, since they lie in the message's own memory."""
+    name = DataType.Name(message.dtype).removeprefix("DT_")
+    dtype = {v: k for k, v in _TYPE_NAMES.items()}.get(name, name.lower())
+    shape = [dim.size for dim in message.tensor_shape.dim]
+    return np.frombuffer(message.tensor_content, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+
 def figure(summary: Summary, record: Figure) -> None:
     """Add a picture; its width and height stand in bytes 16 to 24 of every PNG.
 
