@@ -6,8 +6,9 @@ from gradlab.backprop import Gradients, MissingRuleError, Tape, TapeError
 
 if TYPE_CHECKING:
     from gradlab.callbacks import GradientLabCallback
+    from gradlab.loading import load
 
-__all__ = ["GradientLabCallback", "Gradients", "MissingRuleError", "Tape", "TapeError"]
+__all__ = ["GradientLabCallback", "Gradients", "MissingRuleError", "Tape", "TapeError", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> Any:
         from gradlab.callbacks import GradientLabCallback
 
         return GradientLabCallback
+    if name == "load":
+        from gradlab.loading import load  # reads with TensorBoard's messages, which take their time too
+
+        return load
     raise AttributeError(f"module 'gradlab' has no attribute {name!r}")

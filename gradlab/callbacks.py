@@ -17,13 +17,14 @@ from gradlab.nonfinite import NonFiniteError, explain_gradient, explain_loss, no
 from gradlab.probes import AgreementProbe, ChainRuleProbe, GradientProbe, PartialsProbe, Probe
 from gradlab.schedules import every
 from gradlab.sinks import MemorySink, Sink
+from gradlab.updates import Updates, scale_of, unscales_by_itself
 
 
 def default_probes() -> dict[str, Probe]:
     """What a lab watches in a project of the user's own: gradients at every step, the rest at every tenth."""
     return {
         "gradients": GradientProbe(),
-        "partials": PartialsProbe(),
+        "partials": PartialsProbe(schedule=every(10)),
         "chain": ChainRuleProbe(schedule=every(10)),
         "agreement": AgreementProbe(schedule=every(10)),
     }
@@ -40,6 +41,9 @@ class GradientLabCallback(pl.Callback):
             trainer's TensorBoard logger if it has one, else into ``default_root_dir/gradlab``.
         figures: whether to draw figures from the records when the run ends, as PNG files and in TensorBoard.
         lines: whether a disagreement names the line of code that ran the operation to blame.
+        strict: whether what cannot be recorded (a compiled module, an operation without a rule) ends the run with
+            an error. By default a warning says so, and the probes that do not record go on.
+        flush_secs: the longest time, in seconds, for which a record may be lost when the process is killed.
     """
 
     def __init__(
@@ -49,16 +53,18 @@ class GradientLabCallback(pl.Callback):
         sinks: Iterable[Sink] | None = None,
         figures: bool = False,
         lines: bool = False,
+        strict: bool = False,
+        flush_secs: float = 10.0,
     ) -> None:
         self._probes = default_probes() if probes is None else dict(probes)
         self._root = root
-        self._lines = lines
+        self._settings: dict[str, Any] = {"lines": lines, "strict": strict, "flush_secs": flush_secs}
         self._sinks = None if sinks is None else list(sinks)
         self._own_sinks: list[Sink] = []
         self._memory = MemorySink(limit=2000) if figures else None
         self._lab: GradientLab | None = None
         self._loss: Tensor | None = None
-        self._several_backwards = False
+        self._updates = Updates()
 
     @property
     def lab(self) -> GradientLab:
@@ -76,12 +82,12 @@ class GradientLabCallback(pl.Callback):
         self._own_sinks = [] if self._sinks is not None else [_tensorboard(trainer)]
         memory = [self._memory] if self._memory is not None else []
         sinks = [*(self._sinks or []), *self._own_sinks, *memory]
-        self._lab = GradientLab(pl_module.get_submodule(self._root), self._probes, sinks, self._lines)
+        self._lab = GradientLab(pl_module.get_submodule(self._root), self._probes, sinks, **self._settings)
+        self._updates = Updates()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
-        optimizers = trainer.optimizers
-        self._several_backwards = not pl_module.automatic_optimization or any(isinstance(o, LBFGS) for o in optimizers)
-        self.lab.begin_step(trainer.global_step)
+        self._updates.begin_batch(trainer.global_step)
+        self.lab.begin_step(trainer.global_step, self._updates.batch)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         self._loss = loss
@@ -89,15 +95,22 @@ class GradientLabCallback(pl.Callback):
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert self._loss is not None
-        self.lab.after_backward(self._loss)
+        # In manual optimization the user's code clips before Lightning calls any hook.
+        keep = not pl_module.automatic_optimization
+        self.lab.after_backward(self._loss, _scale_of(trainer, self._loss.device), keep)
         self._loss = None
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        self.lab.before_update(group["lr"] for group in optimizer.param_groups)
-        if self._several_backwards:  # the forward pass may run again within this step
-            self.lab.record_next_forward()
+        label, only = self._updates.of(optimizer, trainer.optimizers)
+        scale = _scale_of(trainer, None) if unscales_by_itself(optimizer) else None
+        self.lab.before_update((group["lr"] for group in optimizer.param_groups), label, only, scale)
+        if not pl_module.automatic_optimization:  # the batch may go on with a further update
+            self._updates.count += 1
+            self.lab.begin_step(trainer.global_step + 1, self._updates.batch)
+        elif isinstance(optimizer, LBFGS):  # the forward pass runs again within this step
+            self.lab.begin_step(trainer.global_step, self._updates.batch)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
         self.lab.end_step()
@@ -106,6 +119,7 @@ class GradientLabCallback(pl.Callback):
         self._end()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.lab.flush()
         if self._memory is not None:
             from gradlab.figures.save import save_all  # matplotlib is slow to import
 
@@ -114,7 +128,7 @@ class GradientLabCallback(pl.Callback):
 
     def _end(self) -> None:
         if self._lab is not None:
-            self._lab.abandon()
+            self._lab.close()
         for sink in self._own_sinks:
             sink.close()
 
@@ -152,6 +166,12 @@ class StopAtNonFinite(pl.Callback):
     def _loss_again(self, pl_module: pl.LightningModule) -> Tensor:
         result = pl_module.training_step(*self._batch)
         return result["loss"] if isinstance(result, Mapping) else result  # type: ignore[return-value]
+
+
+def _scale_of(trainer: pl.Trainer, device: torch.device | None) -> Tensor | None:
+    """By what a gradient scaler multiplies the loss, without waiting for the device; None where there is none."""
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    return None if scaler is None else scale_of(scaler, device or trainer.strategy.root_device)
 
 
 def _tensorboard(trainer: pl.Trainer) -> Sink:

@@ -18,7 +18,6 @@ from gradlab.data.table import checked_seed
 from gradlab.descent import DescentModule
 from gradlab.errors import BadInput
 from gradlab.evaluate import evaluate
-from gradlab.lab import Tally
 from gradlab.losses import Surface
 from gradlab.nonfinite import NonFiniteError
 from gradlab.progress import StepBar
@@ -28,6 +27,7 @@ from gradlab.settings import settings_of
 from gradlab.sinks import MemorySink
 from gradlab.sinks.tensorboard import TensorBoardSink
 from gradlab.surfaces import surface_records
+from gradlab.tally import Tally
 
 
 def run(cfg: DictConfig) -> float:

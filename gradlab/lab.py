@@ -6,71 +6,28 @@ neither Lightning nor TensorBoard: whoever runs the loop calls its methods in th
 
     begin_step → (forward) → before_backward → (backward) → after_backward → before_update → (update) → end_step
 
-with ``before_backward`` and ``after_backward`` once for each backward pass in the step.
+with ``before_backward`` and ``after_backward`` once for each backward pass in the step, and the whole row from
+``begin_step`` on once for each update, where a batch has several.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import time
+import warnings
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from gradlab.backprop import Entry, Tape, TapeError, Term
 from gradlab.backprop.modules import is_compiled
-from gradlab.probes.base import Probe, Step
+from gradlab.probes.base import BatchProbe, Probe, Step
+from gradlab.probes.clipping import Clipping
 from gradlab.reconcile import GraphWatch, Reconciliation, reconcile
-from gradlab.records import Record, Scalar
+from gradlab.records import Record
+from gradlab.runlog import RunLog
 from gradlab.sinks import Sink
-
-
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """One backward pass in which manual and autograd differ."""
-
-    step: int
-    reconciliation: Reconciliation
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was compared in a run, in numbers.
-
-    Attributes:
-        steps: optimizer steps with at least one comparison.
-        backwards: backward passes compared.
-        partials: entries compared, over all of them.
-        worst_error, worst_place, worst_step: the largest relative error, and where it was.
-        tolerance: the error allowed there.
-        disagreements: how many backward passes disagreed.
-        first: the first of them, in full.
-    """
-
-    steps: int = 0
-    backwards: int = 0
-    partials: int = 0
-    worst_error: float = 0.0
-    worst_place: str = ""
-    worst_step: int = -1
-    tolerance: float = math.nan
-    disagreements: int = 0
-    first: Disagreement | None = None
-    _last_step: int = field(default=-1, repr=False)
-
-    def add(self, step: int, reconciliation: Reconciliation) -> None:
-        self.steps += step != self._last_step
-        self._last_step = step
-        self.backwards += 1
-        self.partials += sum(a.partials for a in reconciliation.agreements.values())
-        worst = reconciliation.worst
-        if worst is not None and (self.worst_step < 0 or not worst.error <= self.worst_error):
-            self.worst_error, self.worst_place, self.worst_step = worst.error, worst.place, step
-            self.tolerance = worst.tolerance
-        if not reconciliation.ok:
-            self.disagreements += 1
-            self.first = self.first or Disagreement(step, reconciliation)
+from gradlab.tally import Tally
 
 
 class GradientLab:
@@ -82,30 +39,47 @@ class GradientLab:
         sinks: where the records go.
         lines: whether a disagreement names the line of the user's code that ran the operation to blame, which costs a
             look at the stack for each operation.
+        strict: whether what cannot be recorded (a compiled module, an operation without a rule) is an error. Else it
+            is a warning, once, and the run goes on with the probes that do not record.
+        flush_secs: the longest time in seconds for which a record may lie in memory, while steps come.
 
     Raises:
-        TapeError: a probe asks for a recording, and a module is compiled, so that it cannot be recorded.
+        TapeError: strict, a probe asks for a recording, and a module is compiled, so that it cannot be recorded.
     """
 
     def __init__(
-        self, root: nn.Module, probes: Mapping[str, Probe], sinks: Iterable[Sink], lines: bool = False
+        self,
+        root: nn.Module,
+        probes: Mapping[str, Probe],
+        sinks: Iterable[Sink],
+        lines: bool = False,
+        strict: bool = True,
+        flush_secs: float = 10.0,
     ) -> None:
         self.root = root
         self.probes = dict(probes)
         self.lines = lines
+        self.strict = strict
+        self.flush_secs = flush_secs
         self.sinks = list(sinks)
         self.tally = Tally()
+        self._log = RunLog()
         self._paths = {module: name for name, module in root.named_modules()}
+        self._named = list(root.named_parameters())
+        self._updates: dict[str, int] = {}
+        self._drained = time.monotonic()
+        self._can_record = True
         self._tape: Tape | None = None
+        self._is_recording = False
         self._watch: GraphWatch | None = None
         self._due: list[Probe] = []
-        self._parameters: dict[str, Tensor] = {}
         self._index = -1
-        self._is_recording = False
-        self._is_reported = False
-        self._seen: list[tuple[Tensor, list[Term] | None, Reconciliation | None]] = []
+        self._batch = range(0)
+        self._backward: _Backward | None = None
+        self._step: Step | None = None
+        self._measured: list[BatchProbe] = []
         if any(probe.needs != "gradients" for probe in self.probes.values()):
-            _refuse_compiled(root)
+            self._refuse_compiled()
 
     def label(self, entry: Entry) -> str:
         """The path of the module an operation ran in, relative to the root; a class name outside of it."""
@@ -114,19 +88,20 @@ class GradientLab:
 
     # --- around a step --------------------------------------------------------------------------------------
 
-    def begin_step(self, index: int) -> None:
-        """Call before the forward pass; from here on it is recorded, where a probe asks for that."""
-        if index != self._index:  # the micro-batches of an accumulated step share its index
-            self._seen.clear()
-            self._is_reported = False
-        self._index = index
-        self._parameters = {name: p for name, p in self.root.named_parameters() if p.requires_grad}
-        self._due = [probe for probe in self.probes.values() if probe.schedule(index)]
-        self.record_next_forward()
+    def begin_step(self, index: int, batch: range | None = None) -> None:
+        """Call before the forward pass; from here on it is recorded, where a probe asks for that.
 
-    def record_next_forward(self) -> None:
-        """Call before each further forward pass of the same step."""
-        if any(probe.needs != "gradients" for probe in self._due):
+        Args:
+            index: the number of the step. The micro-batches and closures of one step share it.
+            batch: the steps that are made with the same batch, where they are several: all are looked at, or none.
+        """
+        if index != self._index:
+            self._finish_update()
+            self._backward = None
+        self._index = index
+        self._batch = range(index, index + 1) if batch is None else batch
+        self._due = [probe for probe in self.probes.values() if any(map(probe.schedule, self._batch))]
+        if self._can_record and any(probe.needs != "gradients" for probe in self._due):
             self._tape = Tape(lines=self.lines)
             self._tape.__enter__()
             self._is_recording = True
@@ -134,53 +109,61 @@ class GradientLab:
     def before_backward(self, loss: Tensor) -> None:
         """Call between the forward and the backward pass, with the tensor whose ``backward`` is about to run."""
         self.stop_recording()
-        if any(probe.needs == "reconciliation" for probe in self._due):
-            self._watch = GraphWatch(loss, self._parameters.values())
+        if self._tape is not None and any(probe.needs == "reconciliation" for probe in self._due):
+            self._watch = GraphWatch(loss, [p for _, p in self._named if p.requires_grad])
 
-    def after_backward(self, loss: Tensor) -> None:
-        """Call after the backward pass: sweeps the tape and compares."""
-        terms: list[Term] | None = None
-        reconciliation: Reconciliation | None = None
-        if self._tape is not None:
-            terms = []
-            gradients = self._tape.backward(loss, terms=terms)
-            self._tape = None
-            if self._watch is not None:
-                self._watch.close()
-                reconciliation = reconcile(self._watch, gradients, terms, self._parameters, self.label)
-                self.tally.add(self._index, reconciliation)
-                self._watch = None
-        if not self._seen:  # the first backward pass of a step is the one that is shown
-            self._seen.append((loss.detach(), terms, reconciliation))
+    def after_backward(self, loss: Tensor, scale: Tensor | None = None, keep: bool = False) -> None:
+        """Call after the backward pass: sweeps the tape and compares.
 
-    def before_update(self, learning_rates: Iterable[float]) -> None:
-        """Call when the gradients are complete and not yet clipped: the probes measure, the sinks take records."""
-        if not self._seen or self._is_reported:  # a further closure of the same step
+        Args:
+            loss: what ``backward`` was called on.
+            scale: by what a gradient scaler had multiplied it.
+            keep: whether the gradients are copied now, because they may be clipped before ``before_update``.
+        """
+        terms, reconciliation = self._compare(loss)
+        value = loss.detach() if scale is None else loss.detach() / scale
+        if self._backward is None:  # the first backward pass of a step is the one that is shown
+            self._backward = _Backward(value, terms, reconciliation, scale)
+        else:
+            self._backward.loss = self._backward.loss + value
+        if keep:
+            self._backward.keep({name: p.grad for name, p in self._named if p.grad is not None}, scale)
+
+    def before_update(
+        self,
+        learning_rates: Iterable[float],
+        label: str = "",
+        only: Collection[int] | None = None,
+        scale: Tensor | None = None,
+    ) -> None:
+        """Call when the gradients are complete: the probes measure, the sinks take records.
+
+        Args:
+            learning_rates: of the optimizer's groups.
+            label: which optimizer it is, such as ``optimizer1/``; empty where there is one only.
+            only: the ids of the parameters that it updates; None for all.
+            scale: by what the gradients are still too large, where the optimizer itself is going to divide by it.
+        """
+        backward = self._backward
+        if backward is None or self._step is not None:  # a further closure of the same step
             return
-        self._is_reported = True
-        loss, terms, reconciliation = self._seen[0]
-        step = Step(
-            index=self._index,
-            loss=float(loss),
-            parameters=self._parameters,
-            gradients={name: p.grad for name, p in self._parameters.items()},
-            terms=terms,
-            reconciliation=reconciliation,
-            root=self.root,
-        )
-        records: list[Record] = [Scalar("loss/train", step.index, step.loss)]
-        for group, rate in enumerate(learning_rates):
-            records.append(Scalar(f"learning_rate/group{group}", step.index, rate))
+        if self._log.is_full or time.monotonic() - self._drained >= self.flush_secs:
+            self.flush()
+        step = self._see(backward, label, only, scale)
+        self._log.add(step.index, label, step.loss, learning_rates)
         with torch.no_grad():
             for probe in self._due:
-                records.extend(probe.measure(step))
-        self.write(records)
-        self._seen[0] = (loss, None, None)  # let go of the step's gradients before the update
+                if probe.needs == "gradients" or (step.terms is not None):
+                    self.write(probe.measure(step))
+        self._measured = [probe for probe in self._due if isinstance(probe, BatchProbe)]
+        self._step = step
+        backward.let_go()
 
     def end_step(self) -> None:
         """Call after the update."""
         self.stop_recording()
         self._tape = None
+        self._finish_update()
 
     # --- anywhere -------------------------------------------------------------------------------------------
 
@@ -189,24 +172,133 @@ class GradientLab:
             self._tape.__exit__(None, None, None)
             self._is_recording = False
 
-    def abandon(self) -> None:
-        """Leaves no mode and no hook behind, also when a step ended by an exception."""
+    def flush(self) -> None:
+        """Hands everything measured so far to the sinks, and has them make it readable."""
+        self._drained = time.monotonic()
+        self._named = list(self.root.named_parameters())  # a module may have been added meanwhile
+        self.write(self._log.drain())
+        for probe in self.probes.values():
+            if isinstance(probe, BatchProbe):
+                self.write(probe.drain())
+        for sink in self.sinks:
+            sink.flush()
+
+    def close(self) -> None:
+        """Call at the end, also when a step ended by an exception: leaves no mode and no hook behind, loses nothing."""
         self.stop_recording()
         self._tape = None
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+        self._step = None
+        self.flush()
 
     def write(self, records: Iterable[Record]) -> None:
         records = list(records)
-        for sink in self.sinks:
-            sink.write(records)
+        if records:
+            for sink in self.sinks:
+                sink.write(records)
 
+    # --- one step -------------------------------------------------------------------------------------------
 
-def _refuse_compiled(root: nn.Module) -> None:
-    compiled = [name or type(module).__name__ for name, module in root.named_modules() if is_compiled(module)]
-    if compiled:
-        raise TapeError(
+    def _compare(self, loss: Tensor) -> tuple[list[Term] | None, Reconciliation | None]:
+        tape, watch = self._tape, self._watch
+        self._tape = self._watch = None
+        if tape is None:
+            return None, None
+        terms: list[Term] = []
+        reconciliation = None
+        if watch is not None:
+            watch.close()
+        try:
+            gradients = tape.backward(loss, terms=terms)
+            if watch is not None:
+                parameters = {name: p for name, p in self._named if p.requires_grad}
+                reconciliation = reconcile(watch, gradients, terms, parameters, self.label)
+        except Exception as error:
+            if self.strict:
+                raise
+            self._stop_comparing(f"{type(error).__name__}: {error}")
+            return None, None
+        if reconciliation is not None:
+            self.tally.add(self._index, reconciliation)
+        return terms, reconciliation
+
+    def _see(self, backward: _Backward, label: str, only: Collection[int] | None, scale: Tensor | None) -> Step:
+        parameters = {n: p for n, p in self._named if p.requires_grad and (only is None or id(p) in only)}
+        used = {name: p.grad for name, p in parameters.items()}
+        # An optimizer that unscales by itself writes to the gradients too.
+        clipping = backward.clipping or Clipping(g for g in used.values() if g is not None and scale is None)
+        gradients = used
+        if backward.kept:
+            gradients = {name: backward.kept.get(name) for name in parameters}
+            clipping.look()
+        elif scale is not None:
+            gradients = {name: None if g is None else g / scale for name, g in used.items()}
+        updates = self._updates.get(label, 0)
+        self._updates[label] = updates + 1
+        return Step(
+            index=self._index,
+            batch=self._batch,
+            label=label,
+            updates=updates,
+            loss=backward.loss,
+            scale=backward.scale,
+            parameters=parameters,
+            gradients=gradients,
+            clipping=clipping,
+            terms=backward.terms,
+            reconciliation=backward.reconciliation,
+            root=self.root,
+        )
+
+    def _finish_update(self) -> None:
+        step, self._step = self._step, None
+        if step is not None:
+            step.clipping.look()
+            for probe in self._measured:
+                self.write(probe.updated(step))
+
+    def _stop_comparing(self, reason: str) -> None:
+        self._can_record = False
+        warnings.warn(
+            f"gradlab: nothing is recorded and compared from step {max(self._index, 0)} on, since this cannot be "
+            f"followed: {reason}. Training and the other measurements go on",
+            stacklevel=2,
+        )
+
+    def _refuse_compiled(self) -> None:
+        modules = self.root.named_modules()
+        compiled = [name or type(module).__name__ for name, module in modules if is_compiled(module)]
+        if not compiled:
+            return
+        reason = (
             f"the module {compiled[0]} is compiled (torch.compile), and a compiled module cannot be recorded: watch "
             "the module it was made from, or leave out the probes that record (gradients and partials may stay)"
         )
+        if self.strict:
+            raise TapeError(reason)
+        self._stop_comparing(reason)
+
+
+class _Backward:
+    """What is known of the backward passes of one step."""
+
+    def __init__(
+        self, loss: Tensor, terms: list[Term] | None, reconciliation: Reconciliation | None, scale: Tensor | None
+    ) -> None:
+        self.loss = loss
+        self.terms = terms
+        self.reconciliation = reconciliation
+        self.scale = scale
+        self.kept: dict[str, Tensor] = {}
+        self.clipping: Clipping | None = None
+
+    def keep(self, gradients: dict[str, Tensor], scale: Tensor | None) -> None:
+        self.kept = {name: g.clone() if scale is None else g / scale for name, g in gradients.items()}
+        self.clipping = Clipping(gradients.values())
+
+    def let_go(self) -> None:
+        """Frees the step's gradients before the update."""
+        self.terms = self.reconciliation = None
+        self.kept = {}

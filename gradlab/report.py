@@ -15,7 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from gradlab.errors import EXIT_CODES
-from gradlab.lab import Disagreement, Tally
+from gradlab.tally import Disagreement, Tally
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -30,3 +31,16 @@ def floats(numbers: Iterable[Tensor]) -> list[float]:
     """
     together = [number.double() for number in numbers]
     return torch.stack(together).tolist() if together else []
+
+
+def floats_or_nan(numbers: Iterable[Tensor | None]) -> list[float]:
+    """As `floats`, with NaN for None.
+
+    Example:
+        >>> import torch
+        >>> floats_or_nan([torch.tensor(1.5), None])
+        [1.5, nan]
+    """
+    numbers = list(numbers)
+    found = iter(floats(number for number in numbers if number is not None))
+    return [math.nan if number is None else next(found) for number in numbers]

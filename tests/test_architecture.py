@@ -10,7 +10,7 @@ import gradlab
 PACKAGE = Path(gradlab.__file__).parent
 ALONE = ["backprop", "records", "losses", "models", "data"]
 LIGHTNING = {"experiment", "descent", "data", "callbacks", "build", "evaluate", "progress"}
-TENSORBOARD = {"sinks"}
+TENSORBOARD = {"sinks", "loading"}
 
 
 def imports_of(path):

@@ -1,7 +1,7 @@
 """Gradient flow: how large the gradient is in every layer at every step, in one picture.
 
 A gradient that vanishes on its way back darkens towards the lower edge, where the input is; one that explodes
-brightens there.
+brightens there. Below it, where histograms came, stands how the entries of three weights are distributed.
 """
 
 import math
@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from gradlab.figures import style
+from gradlab.figures import distribution, style
 from gradlab.sinks import MemorySink
 
 PREFIX, SUFFIX = "gradient/", "/rms"
@@ -38,7 +38,7 @@ def ready(memory: MemorySink) -> bool:
 
 
 def figure(memory: MemorySink) -> Figure:
-    """The gradient flow of all parameters.
+    """The gradient flow of all parameters, and the distribution of the entries of some.
 
     Example:
         >>> from gradlab.records import Scalar
@@ -47,8 +47,13 @@ def figure(memory: MemorySink) -> Figure:
         >>> [label.get_text() for label in figure(memory).axes[0].get_yticklabels()]
         ['0.weight', '0.bias']
     """
-    rows = len(_table(memory)[0])
-    picture, (axes,) = style.canvas(11, 3.4 + min(0.4 * rows, MOST_INCHES))
+    height = 3.4 + min(0.4 * len(_table(memory)[0]), MOST_INCHES)
+    columns = distribution.panels(memory)
+    if not columns:
+        picture, (axes,) = style.canvas(11, height)
+    else:
+        picture, (axes, *panels) = style.canvas_below(14, height, 5, columns)
+        distribution.draw(panels, memory)
     draw(axes, memory)
     return picture
 
@@ -109,9 +114,7 @@ def _bridge(row: np.ndarray, edges: np.ndarray, steps: np.ndarray, values: np.nd
 def _edges(steps: np.ndarray) -> np.ndarray:
     if len(steps) > MOST_COLUMNS:
         return np.linspace(steps[0] - 0.5, steps[-1] + 0.5, MOST_COLUMNS + 1)
-    middles = (steps[1:] + steps[:-1]) / 2
-    first, last = (middles[0], middles[-1]) if len(middles) else (steps[0] - 0.5, steps[0] + 0.5)
-    return np.unique([2 * steps[0] - first, first, *middles, last, 2 * steps[-1] - last])
+    return style.column_edges(steps)
 
 
 def _logarithm(rms: np.ndarray) -> np.ma.MaskedArray:

@@ -5,7 +5,19 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from gradlab.figures import agreement, chain, contour, flow, loss, overview, partials, style
+from gradlab.figures import (
+    agreement,
+    chain,
+    contour,
+    flow,
+    flow_profile,
+    loss,
+    overview,
+    partial_matrices,
+    partials,
+    style,
+    updates,
+)
 from gradlab.sinks import MemorySink
 
 
@@ -28,8 +40,11 @@ def makers(loss_name: str, tolerance: float | None) -> dict[str, Maker]:
         "contour": Maker(contour.ready, lambda memory: contour.figure(memory, loss_name)),
         "loss": Maker(loss.ready, loss.figure),
         "gradient_flow": Maker(flow.ready, flow.figure),
+        "flow_profile": Maker(flow_profile.ready, flow_profile.figure),
         "chain_rule": Maker(chain.ready, chain.figure),
         "partials": Maker(partials.ready, partials.figure),
+        "partial_matrices": Maker(partial_matrices.ready, partial_matrices.figure),
+        "updates": Maker(updates.ready, updates.figure),
         "agreement": Maker(agreement.ready, lambda memory: agreement.figure(memory, tolerance)),
     }
 

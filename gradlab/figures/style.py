@@ -29,6 +29,8 @@ COLORS = (BLUE, VERMILLION, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":", "-.")
 SEQUENCE = "viridis"
 STEP = "step"
+# Beyond these, matplotlib's own sums over- or underflow when it looks for ticks.
+SMALLEST, LARGEST = 1e-200, 1e200
 
 _LOOK = {
     "font.size": 14,
@@ -89,8 +91,42 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tupl
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
+def canvas_below(width: float, height: float, below: float, columns: int) -> tuple[Figure, list[Axes]]:
+    """Make a figure with one wide panel, and a row of smaller ones below it.
+
+    Args:
+        width: of the whole figure, in inches.
+        height: of the wide panel with its titles, in inches.
+        below: of the row below it.
+        columns: how many panels the row has.
+
+    Returns:
+        The figure, and its axes: the wide one, then the row from left to right.
+
+    Example:
+        >>> figure, axes = canvas_below(9, 6, 3, 2)
+        >>> len(axes)
+        3
+    """
+    figure = Figure(figsize=(width, height + below), layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15))
+    grid = figure.add_gridspec(2, columns, height_ratios=[height, below])
+    return figure, [figure.add_subplot(grid[0, :]), *(figure.add_subplot(grid[1, i]) for i in range(columns))]
+
+
+def column_edges(steps: np.ndarray) -> np.ndarray:
+    """Where the columns of a picture begin and end whose middles are about at the steps.
+
+    Example:
+        >>> column_edges(np.array([0, 10, 20])).tolist()
+        [-5.0, 5.0, 15.0, 25.0]
+    """
+    middles = (steps[1:] + steps[:-1]) / 2
+    first, last = (middles[0], middles[-1]) if len(middles) else (steps[0] - 0.5, steps[0] + 0.5)
+    return np.unique([2 * steps[0] - first, first, *middles, last, 2 * steps[-1] - last])
+
+
 def dress(axes: Axes, title: str, caption: str, x: str, y: str) -> None:
-    """Give axes a title, a sentence that says how to read the picture, and names for both directions.
+    """Give axes a title, a caption that says how to read the picture, and names for both directions.
 
     Example:
         >>> _, (axes,) = canvas(4, 3)
@@ -98,8 +134,8 @@ def dress(axes: Axes, title: str, caption: str, x: str, y: str) -> None:
         >>> axes.get_xlabel()
         'step'
     """
-    axes.set_title(title, loc="left", pad=32)
-    axes.text(0, 1, caption, transform=_shifted(axes, points=9), fontsize=12, color="#555555")
+    axes.set_title(title, loc="left", pad=32 + 17 * caption.count("\n"))
+    axes.text(0, 1, caption, transform=_shifted(axes, points=6), va="bottom", fontsize=12, color="#555555")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     if x == STEP:

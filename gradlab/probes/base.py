@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from gradlab.backprop import Term
+from gradlab.probes.clipping import Clipping
 from gradlab.reconcile import Reconciliation
 from gradlab.records import Record
+from gradlab.schedules import Schedule
 
 Need = Literal["gradients", "terms", "reconciliation"]
 
@@ -21,25 +23,41 @@ class Step:
 
     Attributes:
         index: the step's number, from 0.
-        loss: the loss of its (first) backward pass.
-        parameters: the trainable tensors by name.
-        gradients: what ``.grad`` holds for each, None where it holds nothing: accumulated, before clipping.
+        batch: the numbers of all steps made with the same batch: this one, unless there are several optimizers.
+        label: which optimizer makes the update, such as ``optimizer1/``; empty where there is one only.
+        updates: how many updates this optimizer has made before.
+        loss: the sum over its backward passes (the mean over the micro-batches of an accumulated step); a number
+            without dimensions, not yet fetched from the device.
+        scale: by what a gradient scaler had multiplied the loss, and so every number in ``terms`` and
+            ``reconciliation``; None without a scaler.
+        parameters: the trainable tensors of that optimizer by name, not yet updated.
+        gradients: the gradient of each, None where there is none: accumulated, unscaled, before clipping.
+        clipping: the norm that the update uses, known once it was made.
         terms: the chain rule of its first backward pass, from the loss downwards; None where no probe asked for it.
         reconciliation: manual against autograd in that backward pass; None where no probe asked for it.
         root: the module that is watched; names and module paths are relative to it.
     """
 
     index: int
-    loss: float
+    batch: range
+    label: str
+    updates: int
+    loss: Tensor
+    scale: Tensor | None
     parameters: Mapping[str, Tensor]
     gradients: Mapping[str, Tensor | None]
+    clipping: Clipping
     terms: list[Term] | None
     reconciliation: Reconciliation | None
     root: nn.Module
 
+    def is_due(self, schedule: Schedule) -> bool:
+        """Whether a schedule chooses this step, or another one of the same batch."""
+        return any(map(schedule, self.batch))
+
 
 class Probe(Protocol):
-    """Measures something in the steps that its schedule chooses.
+    """Measures something in the steps that its schedule chooses. `BatchProbe` has two methods more.
 
     Attributes:
         schedule: which steps it looks at.
@@ -52,3 +70,16 @@ class Probe(Protocol):
     def schedule(self, step: int, /) -> bool: ...
 
     def measure(self, step: Step) -> Iterable[Record]: ...
+
+
+@runtime_checkable
+class BatchProbe(Probe, Protocol):
+    """A probe that copies things aside and returns their records later, many at once."""
+
+    def updated(self, step: Step) -> Iterable[Record]:
+        """Called after the update of each step that it measured."""
+        ...
+
+    def drain(self) -> Iterable[Record]:
+        """What it still has; called between steps, at least once every flush interval, and at the end."""
+        ...

@@ -39,25 +39,26 @@ class ChainRuleProbe:
 
     def measure(self, step: Step) -> Iterator[Record]:
         assert step.terms is not None
-        if self._scalars(step.index):
+        scale = 1.0 if step.scale is None else float(step.scale)
+        if step.is_due(self._scalars):
             modules = Breakdown.of_modules(step.terms, step.root, readable=0, together=True)
             for term in modules.terms:
-                yield from _scalars(term, step.index)
-        if self._tables(step.index):
+                yield from _scalars(term, step.index, scale)
+        if step.is_due(self._tables):
             breakdown = Breakdown.of(step.terms, step.root, readable=self.readable)
-            yield BreakdownRecord("chain/table", step.index, tuple(map(_record, breakdown.terms)))
+            yield BreakdownRecord("chain/table", step.index, tuple(_record(t, scale) for t in breakdown.terms))
 
 
-def _scalars(term: BreakdownTerm, step: int) -> Iterator[Record]:
+def _scalars(term: BreakdownTerm, step: int, scale: float) -> Iterator[Record]:
     if term.module:  # operations outside every module are left out
-        yield Scalar(f"chain/{term.module}/upstream", step, term.upstream)
+        yield Scalar(f"chain/{term.module}/upstream", step, term.upstream / scale)
         if term.downstream is not None and term.gain is not None:
-            yield Scalar(f"chain/{term.module}/downstream", step, term.downstream)
+            yield Scalar(f"chain/{term.module}/downstream", step, term.downstream / scale)
             yield Scalar(f"chain/{term.module}/gain", step, term.gain)
 
 
-def _record(term: BreakdownTerm) -> TermRecord:
-    """What is passed on, or where there is nothing below, what goes to parameters."""
+def _record(term: BreakdownTerm, scale: float) -> TermRecord:
+    """What is passed on, or where there is nothing below, what goes to parameters; unscaled."""
     leaves = math.hypot(*(i.downstream.l2 for i in term.inputs if i.downstream is not None))
     downstream = leaves if term.downstream is None else term.downstream
     return TermRecord(
@@ -66,10 +67,10 @@ def _record(term: BreakdownTerm) -> TermRecord:
         formula=term.formula + "".join(f", {name} = {value:.6g}" for name, value in term.settings.items()),
         local=term.local,
         shape=next(o.upstream.shape for o in term.outputs if o.upstream is not None),
-        upstream=term.upstream,
-        downstream=downstream,
+        upstream=term.upstream / scale,
+        downstream=downstream / scale,
         gain=downstream / term.upstream if term.upstream else math.nan,
-        values=_numbers(term),
+        values={name: [x / scale for x in numbers] for name, numbers in _numbers(term).items()},
         place=term.place,
     )
 

@@ -1,63 +1,134 @@
-"""How large each parameter's gradient is, and how its entries are distributed."""
+"""How large each parameter's gradient is, how its entries are distributed, and what the update makes of it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from gradlab.probes.base import Need, Step
-from gradlab.records import Histogram, Record, Scalar
+from gradlab.probes.clipping import Clipping
+from gradlab.probes.gradient_blocks import Blocks
+from gradlab.probes.series import Series
+from gradlab.records import Record, Text
 from gradlab.schedules import Schedule, every
-from gradlab.tensors import dense, floats
+from gradlab.tensors import dense, floats_or_nan
 
 
 class GradientProbe:
-    """L2 norm, largest entry (L∞) and root mean square (RMS, independent of size) of every gradient.
+    """Statistics and a histogram of every gradient at every step, the update that follows, and clipping.
+
+    | tag | number |
+    |---|---|
+    | ``gradient/<parameter>/<field>`` | the fields of `statistics`: l2, linf, rms, mean, std, min, …, nonfinite |
+    | ``gradient/<parameter>/cosine`` | cosine of the angle to the previous step's gradient |
+    | ``update/<parameter>/ratio`` | ‖Δθ‖/‖θ‖ of the update |
+    | ``total/…`` | over all parameters of the optimizer: norm before and after clipping, clip coefficient, cosine |
+
+    Records come in batches. Of a parameter with more than 65,536 entries, histogram and update ratio are taken from
+    as many of them, evenly spread; everything else counts every entry.
 
     Args:
-        schedule: the steps at which norms are taken; every step by default.
-        histograms: the steps at which histograms are taken besides.
+        schedule: the steps to look at; every step by default. With gaps there are no cosines.
         bins: the number of bars in a histogram.
     """
 
     needs: Need = "gradients"
 
-    def __init__(self, schedule: Schedule | None = None, histograms: Schedule | None = None, bins: int = 30) -> None:
+    def __init__(self, schedule: Schedule | None = None, bins: int = 30) -> None:
         self.schedule = schedule or every(1)
-        self.histograms = histograms or every(25)
         self.bins = bins
+        self._watched: dict[str, _Watched] = {}  # by optimizer
+        self._coverage: dict[str, tuple[str, ...]] = {}
 
     def measure(self, step: Step) -> Iterator[Record]:
-        present = {name: dense(g) for name, g in step.gradients.items() if g is not None and g.numel()}
-        yield Scalar("coverage/parameters_with_gradient", step.index, len(present))
-        yield Scalar("coverage/parameters", step.index, len(step.gradients))
-        for name, (l2, linf) in zip(present, _norms(list(present.values())), strict=True):
-            yield Scalar(f"gradient/{name}/l2", step.index, l2)
-            yield Scalar(f"gradient/{name}/linf", step.index, linf)
-            yield Scalar(f"gradient/{name}/rms", step.index, l2 / math.sqrt(present[name].numel()))
-        if self.histograms(step.index):
-            for name, gradient in present.items():
-                yield from self._histogram(name, step.index, gradient)
-
-    def _histogram(self, name: str, index: int, gradient: Tensor) -> Iterator[Record]:
-        finite = gradient[torch.isfinite(gradient)].float().cpu()
-        if not finite.numel():
+        gradients = {name: g for name, g in step.gradients.items() if g is not None and g.numel()}
+        parameters = {name: step.parameters[name] for name in gradients}
+        yield from self._cover(step, gradients)
+        if not gradients:
             return
-        low, high = float(finite.min()), float(finite.max())
-        if low == high:  # one value only: a bar around it
-            margin = abs(low) * 1e-3 or 1e-12
-            low, high = low - margin, high + margin
-        counts = torch.histc(finite, self.bins, low, high).numpy()
-        yield Histogram(f"gradient/{name}/histogram", index, np.linspace(low, high, self.bins + 1), counts)
+        watched = self._watched.get(step.label)
+        if watched is not None and (watched.is_full or not watched.goes_on(step, parameters)):
+            yield from watched.drain()  # now, while its weights are those after its last update
+        if watched is None or not watched.watches(parameters):
+            watched = self._watched[step.label] = _Watched(step.label, Series(parameters, self.bins))
+        watched.add(step, [dense(g) for g in gradients.values()])
+
+    def updated(self, step: Step) -> Iterator[Record]:
+        """Called when the optimizer has used the gradients of a step that was measured."""
+        watched = self._watched.get(step.label)
+        if watched is not None:
+            watched.updated(step)
+            if not self.schedule(step.batch.stop):
+                yield from watched.drain()  # when the next look comes, other updates have been made
+
+    def drain(self) -> Iterator[Record]:
+        """What was measured and not yet returned; call it between two steps, or after the last."""
+        for watched in self._watched.values():
+            yield from watched.drain()
+
+    def _cover(self, step: Step, present: dict[str, Tensor]) -> Iterator[Record]:
+        """A sentence whenever other parameters than before have a gradient."""
+        missing = tuple(name for name in step.parameters if name not in present)
+        if self._coverage.get(step.label) != missing:
+            self._coverage[step.label] = missing
+            frozen = [name for name, p in step.root.named_parameters() if not p.requires_grad]
+            text = coverage(len(step.parameters), missing, frozen)
+            yield Text(f"coverage/{step.label}parameters", step.index, text)
 
 
-def _norms(tensors: list[Tensor]) -> list[tuple[float, float]]:
-    """L2 and L∞ of each tensor."""
-    if not tensors:
-        return []
-    flat = floats([*torch._foreach_norm(tensors), *torch._foreach_norm(tensors, ord=math.inf)])
-    return list(zip(flat[: len(tensors)], flat[len(tensors) :], strict=True))
+def coverage(count: int, missing: Iterable[str], frozen: Iterable[str] = ()) -> str:
+    """How many trained parameters have a gradient, and the names of those that have none, and of those not trained.
+
+    Example:
+        >>> coverage(3, ["head.bias"], frozen=["0.weight"])
+        '2 of 3 parameters have a gradient; None: head.bias; frozen: 0.weight'
+    """
+    missing, frozen = list(missing), list(frozen)
+    parts = [f"{count - len(missing)} of {count} parameters have a gradient"]
+    parts += [f"None: {', '.join(missing)}"] if missing else []
+    parts += [f"frozen: {', '.join(frozen)}"] if frozen else []
+    return "; ".join(parts)
+
+
+class _Watched:
+    """The series of one optimizer's parameters, and what belongs to its steps beside the single parameters."""
+
+    def __init__(self, label: str, series: Series) -> None:
+        self.label = label
+        self._series = series
+        self._blocks = Blocks(series.names, label)
+        self._clippings: list[Clipping] = []
+        self._follows = False  # whether the first step in the series comes right after the last one drained
+        self._is_updated = False
+        self._last = -1
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._series.steps) >= self._series.most_steps
+
+    def watches(self, parameters: Mapping[str, Tensor]) -> bool:
+        """Whether these very tensors are the ones of the series."""
+        mine = self._series.parameters
+        return len(mine) == len(parameters) and all(a is b for a, b in zip(mine, parameters.values(), strict=True))
+
+    def goes_on(self, step: Step, parameters: Mapping[str, Tensor]) -> bool:
+        """Whether the step before this one was the last that was added, and had a gradient for the same tensors."""
+        return step.updates == self._last + 1 and self.watches(parameters)
+
+    def add(self, step: Step, gradients: list[Tensor]) -> None:
+        if not self._series.steps:
+            self._follows = self._last >= 0 and step.updates == self._last + 1
+        self._last, self._is_updated = step.updates, False
+        self._series.add(step.index, gradients)
+        self._clippings.append(step.clipping)
+
+    def updated(self, step: Step) -> None:
+        self._is_updated = self._is_updated or step.updates == self._last
+
+    def drain(self) -> Iterator[Record]:
+        if self._series.steps:
+            steps, numbers = self._series.drain()
+            after = [clipping.norm_after for clipping in self._clippings]
+            self._clippings.clear()
+            yield from self._blocks.of(steps, numbers, floats_or_nan(after), self._follows, self._is_updated)

@@ -1,51 +1,119 @@
-"""Partial derivatives: a gradient's entries one by one, each a curve over the steps."""
+"""Partial derivatives: a gradient's entries one by one, each a curve over the steps; large gradients as pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d
 
 from gradlab.probes.base import Need, Step
-from gradlab.records import Record, Scalar
-from gradlab.schedules import Schedule, every
+from gradlab.records import Array, Record, ScalarBlock
+from gradlab.schedules import Schedule, every, log_spaced
+from gradlab.tensors import dense
+
+MOST_STEPS = 256
+MOST_CELLS = 64  # along each side of a picture
 
 
 class PartialsProbe:
     """∂L/∂θᵢ for every entry of small parameters, and for the most active entries of large ones.
 
+    Curves ``partial/<parameter>[i,j]`` come in batches; pictures ``partial/<parameter>`` show the whole gradient of a
+    matrix at chosen steps.
+
     Args:
-        schedule: the steps to look at; every step by default.
-        small: up to this many entries, all of a parameter's partials are recorded.
+        schedule: the steps of the curves; every step by default.
+        matrices: the steps of the pictures.
+        small: up to this many entries, all of a parameter's partials are recorded as curves.
         largest: of a larger parameter, this many: those of largest magnitude in its first gradient.
     """
 
     needs: Need = "gradients"
 
-    def __init__(self, schedule: Schedule | None = None, small: int = 64, largest: int = 8) -> None:
-        self.schedule = schedule or every(1)
+    def __init__(
+        self, schedule: Schedule | None = None, matrices: Schedule | None = None, small: int = 64, largest: int = 8
+    ) -> None:
+        self._curves = schedule or every(1)
+        self._matrices = matrices or log_spaced(2)
         self.small = small
         self.largest = largest
-        self._chosen: dict[str, tuple[Tensor, list[str]]] = {}
+        self._chosen: dict[str, tuple[Tensor | None, list[str]]] = {}
+        self._tags: tuple[str, ...] = ()
+        self._rows: dict[int, Tensor] = {}
+
+    def schedule(self, step: int) -> bool:
+        return self._curves(step) or self._matrices(step)
 
     def measure(self, step: Step) -> Iterator[Record]:
-        for name, gradient in step.gradients.items():
-            if gradient is None or not gradient.numel() or gradient.layout != torch.strided:
-                continue
-            if name not in self._chosen:
-                self._chosen[name] = self._choose(name, gradient)
-            places, tags = self._chosen[name]
-            values = gradient.detach().reshape(-1)[places].tolist()
-            yield from (Scalar(tag, step.index, value) for tag, value in zip(tags, values, strict=True))
+        gradients = {name: dense(g) for name, g in step.gradients.items() if g is not None and g.numel()}
+        if self._curves(step.index) and gradients:
+            yield from self._add(step.index, gradients)
+        if self._matrices(step.index):
+            for name, gradient in gradients.items():
+                if gradient.dim() > 1 and gradient.numel() > self.small:
+                    yield Array(f"partial/{name}", step.index, picture(gradient).cpu().numpy())
 
-    def _choose(self, name: str, gradient: Tensor) -> tuple[Tensor, list[str]]:
-        flat = gradient.detach().reshape(-1)
-        if flat.numel() <= self.small:
-            places = torch.arange(flat.numel(), device=flat.device)
-        else:
-            places = flat.abs().topk(min(self.largest, flat.numel())).indices.sort().values
-        each = zip(*(axis.tolist() for axis in torch.unravel_index(places, gradient.shape)), strict=True)
+    def updated(self, step: Step) -> Iterator[Record]:
+        """Nothing: partials are complete before the update."""
+        return iter(())
+
+    def drain(self) -> Iterator[Record]:
+        """The curves since the last drain."""
+        if self._rows:
+            values = torch.stack(list(self._rows.values())).cpu().double().numpy()
+            yield ScalarBlock(self._tags, np.array(list(self._rows), np.int64), values)
+            self._rows.clear()
+
+    def _add(self, index: int, gradients: dict[str, Tensor]) -> Iterator[Record]:
+        for name in gradients.keys() - self._chosen.keys():
+            self._chosen[name] = self._choose(name, gradients[name])
+        tags = tuple([tag for name in gradients for tag in self._chosen[name][1]])
+        if tags != self._tags or len(self._rows) == MOST_STEPS:
+            yield from self.drain()
+            self._tags = tags
+        places = [self._chosen[name][0] for name in gradients]
+        device = next(iter(gradients.values())).device
+        self._rows[index] = torch.cat([_taken(g, p, device) for g, p in zip(gradients.values(), places, strict=True)])
+
+    def _choose(self, name: str, gradient: Tensor) -> tuple[Tensor | None, list[str]]:
+        """The places in the flat gradient, None for all of it, and their tags."""
+        flat = gradient.reshape(-1).abs()
+        everything = flat.numel() <= self.small
+        places = None if everything else flat.topk(min(self.largest, flat.numel())).indices.sort().values
+        shown = torch.arange(flat.numel()) if places is None else places.cpu()
         if gradient.dim() == 0:
             return places, [f"partial/{name}"]
+        each = zip(*(axis.tolist() for axis in torch.unravel_index(shown, gradient.shape)), strict=True)
         return places, [f"partial/{name}[{','.join(map(str, index))}]" for index in each]
+
+
+def _taken(gradient: Tensor, places: Tensor | None, device: torch.device) -> Tensor:
+    flat = gradient.real if gradient.is_complex() else gradient
+    flat = flat.reshape(-1)
+    return (flat if places is None else flat[places]).to(device)
+
+
+def picture(gradient: Tensor) -> Tensor:
+    """A gradient as a matrix of at most 64 × 64 cells; of the entries in a cell, the one of largest magnitude.
+
+    Args:
+        gradient: at least two dimensions; the second and all that follow become the columns.
+
+    Example:
+        >>> picture(torch.arange(-128.0, 128 * 127).reshape(128, 128)).shape
+        torch.Size([64, 64])
+        >>> picture(torch.tensor([[1.0, -3.0], [0.0, 2.0]]))
+        tensor([[ 1., -3.],
+                [ 0.,  2.]])
+    """
+    matrix = gradient.detach().flatten(1)
+    matrix = matrix.real if matrix.is_complex() else matrix
+    matrix = matrix.float() if matrix.element_size() < 4 else matrix
+    size = [min(n, MOST_CELLS) for n in matrix.shape]
+    if size == list(matrix.shape):
+        return matrix.clone()
+    _, places = adaptive_max_pool2d(matrix.abs().unsqueeze(0), size, return_indices=True)
+    return matrix.flatten()[places[0]]

@@ -41,10 +41,15 @@ SURFACE = [
     Array("surface/minimizers", 0, np.zeros((1, 2))),
     *(Array("path/point", step, np.full(2, 0.5**step)) for step in range(STEPS)),
 ]
+MATRICES = [Array("partial/0.weight", 5, np.outer(np.arange(1, 5), np.arange(-2, 3)) * 1e-3)]
+UPDATES = [Scalar(f"update/{name}/ratio", step, 1e-3 + step) for step in range(STEPS) for name in PARAMETERS]
 NEEDS = {
     "loss": LOSS,
     "gradient_flow": GRADIENT,
+    "flow_profile": GRADIENT,
     "partials": PARTIALS,
+    "partial_matrices": MATRICES,
+    "updates": UPDATES,
     "agreement": AGREEMENT,
     "chain_rule": CHAIN,
     "contour": SURFACE,
@@ -60,9 +65,9 @@ def filled(*parts):
 
 @cache
 def alone(name):
-    """The figure of which, and of which alone, the records came."""
+    """The figure of which, and of which alone (or of another that needs the same), the records came."""
     figures = draw(filled(NEEDS[name]), tolerance=1e-6)
-    assert list(figures) == [name]
+    assert list(figures) == [other for other in NEEDS if NEEDS[other] is NEEDS[name]]
     return figures[name]
 
 
@@ -90,7 +95,7 @@ def test_a_figure_is_drawn_when_its_records_came_and_only_then(name):
     assert alone(name) is not None
     maker = makers("loss", None)[name]
     assert maker.ready(filled(NEEDS[name]))
-    assert not maker.ready(filled(*(records for other, records in NEEDS.items() if other != name)))
+    assert not maker.ready(filled(*(records for records in NEEDS.values() if records is not NEEDS[name])))
 
 
 def test_nothing_is_drawn_of_nothing():

@@ -12,7 +12,7 @@ import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from gradlab.records import Figure, Histogram, HistogramBlock, Hparams, Record, Scalar, ScalarBlock
+from gradlab.records import Breakdown, Figure, Histogram, HistogramBlock, Hparams, Record, Scalar, ScalarBlock
 from gradlab.sinks.tensorboard import summaries, thinning
 from gradlab.sinks.tensorboard.blocks import BlockWriter
 from gradlab.sinks.tensorboard.event_file import EventFile
@@ -124,6 +124,8 @@ class TensorBoardSink:
             summaries.figure(summary, record)
         else:
             summaries.tensor(summary, record, first=record.tag not in self._seen)
+        if isinstance(record, Breakdown):
+            summaries.breakdown(summary, record, first=record.tag not in self._seen)
         self._seen.add(record.tag)
 
     def _add_block(self, steps: defaultdict[int, Summary], block: ScalarBlock | HistogramBlock) -> None:

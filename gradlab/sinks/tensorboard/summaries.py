@@ -7,6 +7,7 @@
 | Text, Breakdown | Text | Markdown |
 | Figure | Images | PNG with its width and height |
 | Array | Gradlab | tensor of the plugin `gradlab` |
+| Breakdown, besides | Gradlab | JSON under `gradlab/breakdown/<tag>` |
 | Hparams | HParams | three messages: what is compared, this run's settings, how it ended |
 
 The tensors of a tag need metadata that say which tab they are for; only a tag's first are read.
@@ -15,9 +16,11 @@ The tensors of a tag need metadata that say which tab they are for; only a tag's
 # Protobuf builds its message classes when it is imported, where a type checker cannot see them.
 # pyright: reportAttributeAccessIssue=false
 
+import json
 import math
 import struct
 import time
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -33,11 +36,13 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.metadata import NULL_TENSOR
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
-from gradlab.records import Array, Breakdown, Figure, Histogram, Hparams, Text
+from gradlab.records import Array, Breakdown, Figure, Histogram, Hparams, Term, Text
 from gradlab.sinks.markdown import breakdown_table
 
 # NumPy's name of a type where it differs from TensorBoard's, which is otherwise the same in capitals.
 _TYPE_NAMES = {"float64": "DOUBLE", "float32": "FLOAT", "float16": "HALF"}
+
+BREAKDOWN = "gradlab/breakdown/"
 
 
 def scalar(summary: Summary, tag: str, value: float) -> None:
@@ -101,6 +106,29 @@ def array_of(message: Any) -> np.ndarray:
     return np.frombuffer(message.tensor_content, np.dtype(dtype).newbyteorder("<")).reshape(shape)
 
 
+def breakdown(summary: Summary, record: Breakdown, *, first: bool) -> None:
+    """Add a breakdown as JSON, field for field: the Markdown table is for readers, and rounds.
+
+    JSON has no NaN and no infinity: they become "NaN", "Infinity" and "-Infinity", which `float` and JavaScript's
+    `Number` understand. Nor has it complex numbers: they become strings such as "(1+2j)".
+
+    Example:
+        >>> summary = Summary()
+        >>> breakdown(summary, Breakdown("chain/table", 7, ()), first=True)
+        >>> summary.value[0].tag, summary.value[0].tensor.string_val[0]
+        ('gradlab/breakdown/chain/table', b'{"tag": "chain/table", "step": 7, "terms": []}')
+    """
+    metadata = _metadata("gradlab", b'{"schema": 1, "kind": "breakdown"}') if first else None
+    text = json.dumps(_json(asdict(record)), ensure_ascii=False, allow_nan=False)
+    summary.value.add(tag=BREAKDOWN + record.tag, tensor=_string(text), metadata=metadata)
+
+
+def breakdown_of(message: Any) -> Breakdown:
+    """The breakdown that `breakdown` wrote into a tensor."""
+    content = json.loads(message.string_val[0])
+    return Breakdown(content["tag"], content["step"], tuple(map(_term, content["terms"])))
+
+
 def figure(summary: Summary, record: Figure) -> None:
     """Add a picture; its width and height stand in bytes 16 to 24 of every PNG.
 
@@ -156,8 +184,11 @@ def _tensor_of(record: Array | Histogram | Text | Breakdown) -> tuple[str, Tenso
         columns = [record.edges[:-1], record.edges[1:], record.counts]
         return "histograms", _numbers(np.stack(columns, axis=1, dtype=np.float64))
     text = record.markdown if isinstance(record, Text) else breakdown_table(record)
-    shape = TensorShapeProto()
-    return "text", TensorProto(dtype=DataType.DT_STRING, tensor_shape=shape, string_val=[text.encode()])
+    return "text", _string(text)
+
+
+def _string(text: str) -> TensorProto:
+    return TensorProto(dtype=DataType.DT_STRING, tensor_shape=TensorShapeProto(), string_val=[text.encode()])
 
 
 def _numbers(values: np.ndarray) -> TensorProto:
@@ -185,3 +216,26 @@ def _setting(value: bool | float | str) -> tuple[str, str, Any]:
         # JSON, in which the tab receives the settings, has no NaN and no infinity: the whole tab would fail.
         return "string_value", "DATA_TYPE_STRING", str(value)
     return "number_value", "DATA_TYPE_FLOAT64", value
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _json(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(each) for each in value]
+    if isinstance(value, np.generic):
+        return _json(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return str(value) if isinstance(value, complex) else value
+
+
+def _term(content: dict[str, Any]) -> Term:
+    known = {name: content[name] for name in (field.name for field in fields(Term)) if name in content}
+    norms = {name: float(known[name]) for name in ("upstream", "downstream", "gain")}
+    values = {name: [_entry(entry) for entry in entries] for name, entries in known["values"].items()}
+    return Term(**{**known, **norms, "shape": tuple(known["shape"]), "values": values})
+
+
+def _entry(content: float | str) -> Any:
+    return complex(content) if isinstance(content, str) and content.endswith(("j", "j)")) else float(content)

@@ -1,0 +1,43 @@
+"""What happens to gradients between the backward pass and the update: clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+class Clipping:
+    """Looks at gradients before they may be clipped, and again when they are about to be used.
+
+    Whoever clips writes to them in place, which autograd counts: while the count stands still nothing has to be
+    computed.
+
+    Args:
+        gradients: as the parameters hold them.
+
+    Example:
+        >>> gradient = torch.tensor([3.0, 4.0])
+        >>> clipping = Clipping([gradient])
+        >>> _ = gradient.mul_(0.1)
+        >>> clipping.look()
+        >>> float(clipping.norm_after)
+        0.5
+    """
+
+    def __init__(self, gradients: Iterable[Tensor]) -> None:
+        self._seen = [(g, g._version) for g in gradients]
+        self.norm_after: Tensor | None = None
+
+    def look(self) -> None:
+        """Sets ``norm_after``, the L2 norm over all of them; it stays None where nothing was written to any."""
+        if any(g._version != version for g, version in self._seen):
+            self.norm_after = total_norm([g for g, _ in self._seen])
+        self._seen.clear()
+
+
+def total_norm(gradients: Iterable[Tensor]) -> Tensor:
+    """The L2 norm over several tensors on any devices, as a number without dimensions."""
+    norms = [torch.linalg.vector_norm(g.coalesce().values() if g.is_sparse else g).double() for g in gradients]
+    return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))

@@ -1,0 +1,74 @@
+"""Statistics of one large gradient on a CPU, piece by piece, so that each number comes from memory once.
+
+The sums run in the gradient's own precision over pieces of 131,072 entries, and in double precision over the pieces:
+about seven digits for float32. Where that is not enough, `statistics` does it in double precision.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gradlab.probes.statistics import statistics, wide
+
+PIECE = 1 << 17  # entries: half a megabyte of float32, which stays in a core's cache while it is read several times
+SAFE = (1e-15, 1e15)  # what may be squared and summed in single precision, whose range is 1e-38 to 3e38
+
+
+class Sums(NamedTuple):
+    """What one pass over a gradient x finds, in double precision; ``inner`` is Σxy with the previous gradient y."""
+
+    total: float
+    square: float
+    nonzero: float
+    low: float
+    high: float
+    inner: float
+
+
+def in_pieces(flat: Tensor, previous: Tensor | None = None) -> tuple[Tensor, float]:
+    """The nine numbers of `statistics`, and the inner product with the previous gradient.
+
+    Args:
+        flat: [m], real, on a CPU.
+        previous: [m], or None.
+
+    Returns:
+        [9] in double precision; the inner product, NaN without ``previous``.
+
+    Example:
+        >>> numbers, inner = in_pieces(torch.tensor([3.0, -4.0, 0.0]), torch.tensor([1.0, 0.0, 0.0]))
+        >>> numbers[0].item(), inner
+        (5.0, 3.0)
+    """
+    sums = _pass(flat, previous)
+    count = flat.numel()
+    mean = sums.total / count
+    variance = sums.square / count - mean * mean
+    # Sums of float32 are right to about 1e-6 of Σx²: a spread below a thousandth of the mean would drown in that.
+    if SAFE[0] < max(-sums.low, sums.high) < SAFE[1] and variance > 1e-4 * mean * mean:
+        l2 = math.sqrt(sums.square)
+        linf = max(-sums.low, sums.high)
+        zeros = 1 - sums.nonzero / count
+        numbers = [l2, linf, l2 / math.sqrt(count), mean, math.sqrt(variance), sums.low, sums.high, zeros, 0.0]
+        return torch.tensor(numbers, dtype=torch.float64), sums.inner
+    exact = statistics(wide(flat.unsqueeze(0)))[0]
+    inner = math.nan if previous is None else float(wide(flat) @ wide(previous))
+    return exact, inner
+
+
+def _pass(flat: Tensor, previous: Tensor | None) -> Sums:
+    sums, extremes = [], []
+    others = [None] * -(-flat.numel() // PIECE) if previous is None else previous.split(PIECE)
+    for piece, other in zip(flat.split(PIECE), others, strict=True):
+        x = piece.float() if piece.element_size() < 4 else piece
+        sign = x.sign()  # its square counts what is not 0: comparisons have no vector instructions on a CPU
+        extremes += x.aminmax()
+        sums += [x.sum(), torch.dot(x, x), torch.dot(sign, sign)]
+        sums.append(torch.dot(x, other.to(x.dtype)) if other is not None else x.new_tensor(math.nan))
+    total, square, nonzero, inner = torch.stack(sums).view(-1, 4).double().sum(0).tolist()
+    low, high = torch.stack(extremes).aminmax()
+    return Sums(total, square, nonzero, float(low), float(high), inner)

@@ -1,0 +1,192 @@
+"""The gradients of a fixed list of parameters, step by step, copied aside or summed up until somebody wants numbers.
+
+Small parameters: gradient and weights of each step are copied into a row of all parameters, and the statistics of many
+steps are computed together. Large ones: the statistics of each step are computed at once, so that memory does not grow,
+and only a sample of the weights is kept. Either way nothing waits for the device before `Series.drain`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlab.probes.pieces import in_pieces
+from gradlab.probes.statistics import FIELDS, cosine, histogram, ratio, statistics, wide
+
+SMALL = 1 << 13  # entries of a parameter that is copied aside
+SAMPLE = 1 << 16  # entries of a larger one that its histogram and its update ratio are taken from
+MEMORY = 1 << 25  # bytes that may be set aside for rows
+MOST_STEPS = 256  # more at once gain nothing
+NUMBERS = len(FIELDS) + 2  # the statistics, the cosine with the previous gradient, the update ratio
+
+
+class Small:
+    """Small parameters on one device: rows of all their entries.
+
+    Args:
+        sizes: the number of entries of each.
+        bars: of the histograms.
+    """
+
+    def __init__(self, sizes: Sequence[int], bars: int) -> None:
+        self._sizes = list(sizes)
+        self._bars = bars
+        self._gradients: list[Tensor] = []
+        self._weights: list[Tensor] = []
+        self._previous: Tensor | None = None
+
+    def add(self, gradients: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
+        """Copies one step aside."""
+        self._gradients.append(_row(gradients))
+        self._weights.append(_row(weights))
+
+    def drain(self, weights: Sequence[Tensor]) -> Tensor:
+        """What came since the last drain, and forgets it.
+
+        Args:
+            weights: the parameters after the last step's update.
+
+        Returns:
+            [n, parameters, NUMBERS + 2 + bars].
+        """
+        rows = torch.stack(self._gradients)
+        first = torch.full_like(rows[:1], torch.nan) if self._previous is None else self._previous.unsqueeze(0)
+        before = torch.stack([*self._weights, _row(weights)])
+        self._previous = rows[-1].clone()
+        self._gradients.clear()
+        self._weights.clear()
+        parts = zip(*(wide(t).split(self._sizes, dim=1) for t in (torch.cat([first, rows]), before)), strict=True)
+        return torch.stack([self._numbers(g, w) for g, w in parts], dim=1)
+
+    def _numbers(self, gradients: Tensor, weights: Tensor) -> Tensor:
+        """Of one parameter: [n, NUMBERS + 2 + bars] from [n + 1, m] each, the gradient before and the weights after."""
+        rows = gradients[1:]
+        relative = [cosine(rows, gradients[:-1]), ratio(weights[:-1], weights[1:])]
+        return torch.cat([statistics(rows), torch.stack(relative, 1), histogram(rows, self._bars)], dim=1)
+
+
+class Large:
+    """One large parameter: its statistics step by step."""
+
+    def __init__(self, bars: int) -> None:
+        self._bars = bars
+        self._rows: list[Tensor] = []
+        self._ratios: list[Tensor] = []
+        self._previous: Tensor | None = None
+        self._l2 = torch.tensor(math.nan)
+        self._before: Tensor | None = None
+
+    def add(self, gradient: Tensor, weight: Tensor) -> None:
+        """Sums one step up."""
+        self._finish_ratio(weight)
+        flat = _flat(gradient)
+        if flat.device.type == "cpu":
+            numbers, inner = in_pieces(flat, self._previous)
+            angle = torch.tensor([inner], dtype=torch.float64) / numbers[0] / self._l2
+            self._l2 = numbers[0]
+        else:
+            row = wide(flat.unsqueeze(0))
+            numbers = statistics(row)[0]
+            angle = torch.full_like(row[:, 0], torch.nan)
+            if self._previous is not None:
+                angle = cosine(row, wide(self._previous.unsqueeze(0)))
+        bars = histogram(wide(_sample(flat).unsqueeze(0)), self._bars)[0]
+        self._rows.append(torch.cat([numbers, angle, bars]))
+        self._previous = flat.clone() if self._previous is None else self._previous.copy_(flat)
+
+    def drain(self, weight: Tensor) -> Tensor:
+        """As `Small.drain`, for one parameter: [n, NUMBERS + 2 + bars]."""
+        self._finish_ratio(weight)
+        rows, ratios = torch.stack(self._rows), torch.stack(self._ratios)
+        self._rows.clear()
+        self._ratios.clear()
+        end = len(FIELDS) + 1
+        return torch.cat([rows[:, :end], ratios.unsqueeze(1), rows[:, end:]], dim=1)
+
+    def _finish_ratio(self, weight: Tensor) -> None:
+        """The update ratio of the step before, now that its update is done."""
+        sample = wide(_sample(_flat(weight)).clone().unsqueeze(0))
+        if self._before is not None and len(self._ratios) < len(self._rows):
+            self._ratios.append(ratio(self._before, sample)[0])
+        self._before = sample
+
+
+class Series:
+    """The gradients of some parameters over the steps.
+
+    Args:
+        parameters: by name; all get a gradient in every step that is added, and have at least one entry.
+        bars: of the histograms.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor], bars: int) -> None:
+        self.steps: list[int] = []
+        self.names = tuple(parameters)
+        self.parameters = tuple(parameters.values())
+        self._bars = bars
+        sizes = [_numel(p) for p in self.parameters]
+        self._large = {place: Large(bars) for place, size in enumerate(sizes) if size > SMALL}
+        self._places: defaultdict[torch.device, list[int]] = defaultdict(list)
+        for place, p in enumerate(self.parameters):
+            if place not in self._large:
+                self._places[p.device].append(place)
+        self._small = [(places, Small([sizes[i] for i in places], bars)) for places in self._places.values()]
+        row = sum(2 * p.element_size() * p.numel() for p in self.parameters if _numel(p) <= SMALL)
+        self.most_steps = max(1, min(MOST_STEPS, MEMORY // max(row, 1)))
+
+    def add(self, step: int, gradients: Sequence[Tensor]) -> None:
+        """Takes one step: the gradients in the order of the parameters, which have not been updated yet."""
+        for places, small in self._small:
+            small.add([gradients[i] for i in places], [self.parameters[i] for i in places])
+        for place, large in self._large.items():
+            large.add(gradients[place], self.parameters[place])
+        self.steps.append(step)
+
+    def drain(self) -> tuple[np.ndarray, np.ndarray]:
+        """What came since the last drain, with one transfer for each device; the last step must have been updated.
+
+        Returns:
+            Steps [n]; numbers [n, parameters, NUMBERS + 2 + bars]: the fields of `statistics`, the cosine with the
+            previous gradient (NaN for the first), the update ratio, and the histogram's edges and counts.
+        """
+        steps = np.array(self.steps, np.int64)
+        self.steps.clear()
+        numbers = np.empty((len(steps), len(self.parameters), NUMBERS + 2 + self._bars))
+        for places, part in self._drained():
+            numbers[:, places] = part.double().numpy() if part.device.type == "cpu" else part.cpu().double().numpy()
+        return steps, numbers
+
+    def _drained(self) -> Iterator[tuple[list[int], Tensor]]:
+        for places, small in self._small:
+            yield places, small.drain([self.parameters[i] for i in places])
+        by_device: defaultdict[torch.device, dict[int, Tensor]] = defaultdict(dict)
+        for place, large in self._large.items():
+            by_device[self.parameters[place].device][place] = large.drain(self.parameters[place])
+        for parts in by_device.values():
+            yield list(parts), torch.stack(list(parts.values()), dim=1)
+
+
+def _numel(tensor: Tensor) -> int:
+    return tensor.numel() * (2 if tensor.is_complex() else 1)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """All entries in a row, real; real and imaginary parts are entries of their own."""
+    tensor = tensor.detach()
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).reshape(-1)
+
+
+def _row(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([_flat(t) for t in tensors])
+
+
+def _sample(flat: Tensor) -> Tensor:
+    """All of a tensor, or of a larger one 65,536 entries, evenly spread (at a stride that no power of two divides)."""
+    if flat.numel() <= SAMPLE:
+        return flat
+    return flat[:: (flat.numel() // SAMPLE) | 1]
