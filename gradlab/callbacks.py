@@ -21,11 +21,11 @@ from gradlab.updates import Updates, scale_of, unscales_by_itself
 
 
 def default_probes() -> dict[str, Probe]:
-    """What a lab watches in a project of the user's own: gradients at every step, the rest at every tenth."""
+    """What a lab watches in a project of the user's own: gradients at every step, the rest at every tenth or 50th."""
     return {
         "gradients": GradientProbe(),
         "partials": PartialsProbe(schedule=every(10)),
-        "chain": ChainRuleProbe(schedule=every(10)),
+        "chain": ChainRuleProbe(schedule=every(50)),
         "agreement": AgreementProbe(schedule=every(10)),
     }
 

@@ -29,6 +29,8 @@ from gradlab.runlog import RunLog
 from gradlab.sinks import Sink
 from gradlab.tally import Tally
 
+MOST_PENDING = 500  # records
+
 
 class GradientLab:
     """Watches the steps of one training run.
@@ -64,6 +66,7 @@ class GradientLab:
         self.sinks = list(sinks)
         self.tally = Tally()
         self._log = RunLog()
+        self._pending: list[Record] = []  # to write one step at a time costs more than the writing
         self._paths = {module: name for name, module in root.named_modules()}
         self._named = list(root.named_parameters())
         self._updates: dict[str, int] = {}
@@ -77,6 +80,7 @@ class GradientLab:
         self._batch = range(0)
         self._backward: _Backward | None = None
         self._step: Step | None = None
+        self._batching: list[BatchProbe] = [probe for probe in self.probes.values() if isinstance(probe, BatchProbe)]
         self._measured: list[BatchProbe] = []
         if any(probe.needs != "gradients" for probe in self.probes.values()):
             self._refuse_compiled()
@@ -147,15 +151,18 @@ class GradientLab:
         backward = self._backward
         if backward is None or self._step is not None:  # a further closure of the same step
             return
-        if self._log.is_full or time.monotonic() - self._drained >= self.flush_secs:
+        if time.monotonic() - self._drained >= self.flush_secs:
             self.flush()
+        elif self._log.is_full or len(self._pending) > MOST_PENDING:
+            self._pending.extend(self._log.drain())
+            self._write_pending()
         step = self._see(backward, label, only, scale)
         self._log.add(step.index, label, step.loss, learning_rates)
         with torch.no_grad():
             for probe in self._due:
-                if probe.needs == "gradients" or (step.terms is not None):
-                    self.write(probe.measure(step))
-        self._measured = [probe for probe in self._due if isinstance(probe, BatchProbe)]
+                if probe.needs == "gradients" or step.terms is not None:
+                    self._pending.extend(probe.measure(step))
+        self._measured = [probe for probe in self._batching if probe in self._due]
         self._step = step
         backward.let_go()
 
@@ -172,14 +179,15 @@ class GradientLab:
             self._tape.__exit__(None, None, None)
             self._is_recording = False
 
+    @torch.no_grad()
     def flush(self) -> None:
         """Hands everything measured so far to the sinks, and has them make it readable."""
         self._drained = time.monotonic()
         self._named = list(self.root.named_parameters())  # a module may have been added meanwhile
-        self.write(self._log.drain())
-        for probe in self.probes.values():
-            if isinstance(probe, BatchProbe):
-                self.write(probe.drain())
+        self._pending.extend(self._log.drain())
+        for probe in self._batching:
+            self._pending.extend(probe.drain())
+        self._write_pending()
         for sink in self.sinks:
             sink.flush()
 
@@ -194,10 +202,17 @@ class GradientLab:
         self.flush()
 
     def write(self, records: Iterable[Record]) -> None:
+        """Hands records of the caller's own to the sinks, after all that was measured before."""
+        self._write_pending()
         records = list(records)
-        if records:
+        for sink in self.sinks:
+            sink.write(records)
+
+    def _write_pending(self) -> None:
+        if self._pending:
             for sink in self.sinks:
-                sink.write(records)
+                sink.write(self._pending)
+            self._pending = []
 
     # --- one step -------------------------------------------------------------------------------------------
 
@@ -255,9 +270,10 @@ class GradientLab:
     def _finish_update(self) -> None:
         step, self._step = self._step, None
         if step is not None:
-            step.clipping.look()
-            for probe in self._measured:
-                self.write(probe.updated(step))
+            with torch.no_grad():
+                step.clipping.look()
+                for probe in self._measured:
+                    self._pending.extend(probe.updated(step))
 
     def _stop_comparing(self, reason: str) -> None:
         self._can_record = False

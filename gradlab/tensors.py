@@ -17,8 +17,9 @@ def dense(gradient: Tensor) -> Tensor:
         >>> dense(torch.eye(2).to_sparse()).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
-    gradient = gradient.detach()
-    return gradient if gradient.layout == torch.strided else gradient.to_dense()
+    if gradient.requires_grad:
+        gradient = gradient.detach()
+    return gradient if gradient.layout is torch.strided else gradient.to_dense()
 
 
 def floats(numbers: Iterable[Tensor]) -> list[float]:

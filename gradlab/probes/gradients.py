@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import is_
 
 from torch import Tensor
 
@@ -48,9 +49,10 @@ class GradientProbe:
         if not gradients:
             return
         watched = self._watched.get(step.label)
-        if watched is not None and (watched.is_full or not watched.goes_on(step, parameters)):
+        is_the_same = watched is not None and watched.watches(parameters)
+        if watched is not None and (watched.is_full or not is_the_same or not watched.follows(step)):
             yield from watched.drain()  # now, while its weights are those after its last update
-        if watched is None or not watched.watches(parameters):
+        if watched is None or not is_the_same:
             watched = self._watched[step.label] = _Watched(step.label, Series(parameters, self.bins))
         watched.add(step, [dense(g) for g in gradients.values()])
 
@@ -110,15 +112,15 @@ class _Watched:
     def watches(self, parameters: Mapping[str, Tensor]) -> bool:
         """Whether these very tensors are the ones of the series."""
         mine = self._series.parameters
-        return len(mine) == len(parameters) and all(a is b for a, b in zip(mine, parameters.values(), strict=True))
+        return len(mine) == len(parameters) and all(map(is_, mine, parameters.values()))
 
-    def goes_on(self, step: Step, parameters: Mapping[str, Tensor]) -> bool:
-        """Whether the step before this one was the last that was added, and had a gradient for the same tensors."""
-        return step.updates == self._last + 1 and self.watches(parameters)
+    def follows(self, step: Step) -> bool:
+        """Whether the step before this one was the last that was added."""
+        return step.updates == self._last + 1
 
     def add(self, step: Step, gradients: list[Tensor]) -> None:
         if not self._series.steps:
-            self._follows = self._last >= 0 and step.updates == self._last + 1
+            self._follows = self._last >= 0 and self.follows(step)
         self._last, self._is_updated = step.updates, False
         self._series.add(step.index, gradients)
         self._clippings.append(step.clipping)

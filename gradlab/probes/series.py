@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch._utils import _flatten_dense_tensors  # one call for all tensors; its public twin takes one for each
 
 from gradlab.probes.pieces import in_pieces
 from gradlab.probes.statistics import FIELDS, cosine, histogram, ratio, statistics, wide
@@ -31,19 +32,21 @@ class Small:
     Args:
         sizes: the number of entries of each.
         bars: of the histograms.
+        are_complex: whether any of them holds complex numbers.
     """
 
-    def __init__(self, sizes: Sequence[int], bars: int) -> None:
+    def __init__(self, sizes: Sequence[int], bars: int, are_complex: bool = False) -> None:
         self._sizes = list(sizes)
         self._bars = bars
         self._gradients: list[Tensor] = []
         self._weights: list[Tensor] = []
+        self._row = _row if are_complex or len(sizes) == 1 else _flatten_dense_tensors
         self._previous: Tensor | None = None
 
     def add(self, gradients: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
         """Copies one step aside."""
-        self._gradients.append(_row(gradients))
-        self._weights.append(_row(weights))
+        self._gradients.append(self._row(gradients))
+        self._weights.append(self._row(weights))
 
     def drain(self, weights: Sequence[Tensor]) -> Tensor:
         """What came since the last drain, and forgets it.
@@ -56,7 +59,7 @@ class Small:
         """
         rows = torch.stack(self._gradients)
         first = torch.full_like(rows[:1], torch.nan) if self._previous is None else self._previous.unsqueeze(0)
-        before = torch.stack([*self._weights, _row(weights)])
+        before = torch.stack([*self._weights, self._row(weights)])
         self._previous = rows[-1].clone()
         self._gradients.clear()
         self._weights.clear()
@@ -135,7 +138,10 @@ class Series:
         for place, p in enumerate(self.parameters):
             if place not in self._large:
                 self._places[p.device].append(place)
-        self._small = [(places, Small([sizes[i] for i in places], bars)) for places in self._places.values()]
+        self._small = [
+            (places, Small([sizes[i] for i in places], bars, any(self.parameters[i].is_complex() for i in places)))
+            for places in self._places.values()
+        ]
         row = sum(2 * p.element_size() * p.numel() for p in self.parameters if _numel(p) <= SMALL)
         self.most_steps = max(1, min(MOST_STEPS, MEMORY // max(row, 1)))
 
@@ -182,6 +188,7 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 def _row(tensors: Sequence[Tensor]) -> Tensor:
+    """All entries of several tensors, copied into a row; `_flatten_dense_tensors` does it for two real ones or more."""
     return torch.cat([_flat(t) for t in tensors])
 
 

@@ -39,9 +39,10 @@ def statistics(rows: Tensor) -> Tensor:
     count = rows.shape[1]
     l2 = torch.linalg.vector_norm(rows, dim=1)
     low, high = rows.aminmax(dim=1)
-    std, mean = torch.std_mean(rows, dim=1, correction=0)
+    mean = rows.mean(1)
+    std = torch.linalg.vector_norm(rows - mean.unsqueeze(1), dim=1) / count**0.5
     zeros = (rows == 0).sum(1) / count
-    nonfinite = (~torch.isfinite(rows)).sum(1) / count
+    nonfinite = torch.zeros_like(l2) if _are_finite(low, high) else (~torch.isfinite(rows)).sum(1) / count
     return torch.stack([l2, torch.maximum(-low, high), l2 / count**0.5, mean, std, low, high, zeros, nonfinite], dim=1)
 
 
@@ -60,19 +61,28 @@ def histogram(rows: Tensor, bars: int) -> Tensor:
         >>> histogram(torch.tensor([[0.0, 1.0, 1.0, 4.0]]).double(), 4).tolist()
         [[0.0, 4.0, 1.0, 2.0, 0.0, 1.0]]
     """
-    finite = torch.isfinite(rows)
-    low = torch.where(finite, rows, torch.inf).amin(1, keepdim=True)
-    high = torch.where(finite, rows, -torch.inf).amax(1, keepdim=True)
+    low, high = rows.aminmax(dim=1, keepdim=True)
+    finite = None
+    if not _are_finite(low, high):
+        finite = torch.isfinite(rows)
+        low = torch.where(finite, rows, torch.inf).amin(1, keepdim=True)
+        high = torch.where(finite, rows, -torch.inf).amax(1, keepdim=True)
     margin = torch.where(low == high, (low.abs() * 1e-3).clamp_min(1e-12), 0)
     low, high = low - margin, high + margin
-    # What is not finite goes into a bar of its own beyond the last, which is then left out.
-    place = ((rows - low) * (bars / (high - low))).clamp(0, bars - 1).nan_to_num(bars)
-    place = torch.where(finite, place, bars).long()
-    place += torch.arange(len(rows), device=rows.device).unsqueeze(1) * (bars + 1)
+    place = (rows - low).mul_(bars / (high - low)).clamp_(0, bars - 1)
+    if finite is not None:
+        place.masked_fill_(~finite, bars)  # a bar of its own beyond the last, which is then left out
+    place = place.long() + torch.arange(len(rows), device=rows.device).unsqueeze(1) * (bars + 1)
     counts = torch.bincount(place.flatten(), minlength=len(rows) * (bars + 1)).view(len(rows), -1)[:, :bars]
-    is_empty = ~finite.any(1, keepdim=True)
-    edges = torch.cat([low, high], 1).masked_fill(is_empty, torch.nan)
+    edges = torch.cat([low, high], 1)
+    if finite is not None:
+        edges = edges.masked_fill(~finite.any(1, keepdim=True), torch.nan)
     return torch.cat([edges, counts.to(rows.dtype)], 1)
+
+
+def _are_finite(low: Tensor, high: Tensor) -> bool:
+    """Whether all extremes are known to be finite; only a CPU can be asked without making it wait."""
+    return low.device.type == "cpu" and bool(torch.isfinite(low).all()) and bool(torch.isfinite(high).all())
 
 
 def cosine(rows: Tensor, previous: Tensor) -> Tensor:
