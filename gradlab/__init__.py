@@ -1,5 +1,6 @@
 """gradlab: a laboratory for gradients. Every derivative computed twice, and compared operation by operation."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gradlab.backprop import Gradients, MissingRuleError, Tape, TapeError
@@ -7,18 +8,15 @@ from gradlab.backprop import Gradients, MissingRuleError, Tape, TapeError
 if TYPE_CHECKING:
     from gradlab.callbacks import GradientLabCallback
     from gradlab.loading import load
+    from gradlab.watching import watch
 
-__all__ = ["GradientLabCallback", "Gradients", "MissingRuleError", "Tape", "TapeError", "load"]
+__all__ = ["GradientLabCallback", "Gradients", "MissingRuleError", "Tape", "TapeError", "load", "watch"]
+
+# Lightning and TensorBoard take seconds to import, and whoever only uses the tape needs neither.
+_LATE = {"GradientLabCallback": "gradlab.callbacks", "load": "gradlab.loading", "watch": "gradlab.watching"}
 
 
 def __getattr__(name: str) -> Any:
-    # Lightning takes seconds to import, and whoever only uses the tape needs none of it.
-    if name == "GradientLabCallback":
-        from gradlab.callbacks import GradientLabCallback
-
-        return GradientLabCallback
-    if name == "load":
-        from gradlab.loading import load  # reads with TensorBoard's messages, which take their time too
-
-        return load
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module 'gradlab' has no attribute {name!r}")

@@ -12,22 +12,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
+from gradlab.defaults import default_probes
 from gradlab.lab import GradientLab
 from gradlab.nonfinite import NonFiniteError, explain_gradient, explain_loss, non_finite_gradients
-from gradlab.probes import AgreementProbe, ChainRuleProbe, GradientProbe, PartialsProbe, Probe
-from gradlab.schedules import every
+from gradlab.probes import Probe
 from gradlab.sinks import MemorySink, Sink
 from gradlab.updates import Updates, scale_of, unscales_by_itself
-
-
-def default_probes() -> dict[str, Probe]:
-    """What a lab watches in a project of the user's own: gradients at every step, the rest at every tenth or 50th."""
-    return {
-        "gradients": GradientProbe(),
-        "partials": PartialsProbe(schedule=every(10)),
-        "chain": ChainRuleProbe(schedule=every(50)),
-        "agreement": AgreementProbe(schedule=every(10)),
-    }
 
 
 class GradientLabCallback(pl.Callback):

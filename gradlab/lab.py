@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from gradlab.backprop import Entry, Tape, TapeError, Term
 from gradlab.backprop.modules import is_compiled
 from gradlab.probes.base import BatchProbe, Probe, Step
-from gradlab.probes.clipping import Clipping
+from gradlab.probes.clipping import Clipping, total_norm
 from gradlab.reconcile import GraphWatch, Reconciliation, reconcile
 from gradlab.records import Record
 from gradlab.runlog import RunLog
@@ -99,8 +99,8 @@ class GradientLab:
             index: the number of the step. The micro-batches and closures of one step share it.
             batch: the steps that are made with the same batch, where they are several: all are looked at, or none.
         """
+        self.abandon_step()
         if index != self._index:
-            self._finish_update()
             self._backward = None
         self._index = index
         self._batch = range(index, index + 1) if batch is None else batch
@@ -113,6 +113,8 @@ class GradientLab:
     def before_backward(self, loss: Tensor) -> None:
         """Call between the forward and the backward pass, with the tensor whose ``backward`` is about to run."""
         self.stop_recording()
+        if self._step is not None and self._step.index != self._index:  # a further update with the same batch
+            self._finish_update()
         if self._tape is not None and any(probe.needs == "reconciliation" for probe in self._due):
             self._watch = GraphWatch(loss, [p for _, p in self._named if p.requires_grad])
 
@@ -172,6 +174,25 @@ class GradientLab:
         self._tape = None
         self._finish_update()
 
+    def abandon_step(self) -> None:
+        """Call when a step ended by an exception: leaves no mode and no hook behind."""
+        self.stop_recording()
+        self._tape = None
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    @property
+    def awaits_update(self) -> bool:
+        """Whether a gradient was seen that no update has used."""
+        return self._backward is not None and self._step is None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the gradients kept by `after_backward` are; this waits for the device."""
+        kept = [] if self._backward is None else list(self._backward.kept.values())
+        return not kept or bool(torch.isfinite(total_norm(kept)))
+
     # --- anywhere -------------------------------------------------------------------------------------------
 
     def stop_recording(self) -> None:
@@ -192,12 +213,8 @@ class GradientLab:
             sink.flush()
 
     def close(self) -> None:
-        """Call at the end, also when a step ended by an exception: leaves no mode and no hook behind, loses nothing."""
-        self.stop_recording()
-        self._tape = None
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+        """Call at the end, also when a step ended by an exception: nothing is lost."""
+        self.abandon_step()
         self._step = None
         self.flush()
 
@@ -243,10 +260,11 @@ class GradientLab:
         parameters = {n: p for n, p in self._named if p.requires_grad and (only is None or id(p) in only)}
         used = {name: p.grad for name, p in parameters.items()}
         # An optimizer that unscales by itself writes to the gradients too.
-        clipping = backward.clipping or Clipping(g for g in used.values() if g is not None and scale is None)
+        clipping = backward.clipping or Clipping(used if scale is None else {})
         gradients = used
         if backward.kept:
             gradients = {name: backward.kept.get(name) for name in parameters}
+            clipping.restrict(parameters)
             clipping.look()
         elif scale is not None:
             gradients = {name: None if g is None else g / scale for name, g in used.items()}
@@ -312,7 +330,7 @@ class _Backward:
 
     def keep(self, gradients: dict[str, Tensor], scale: Tensor | None) -> None:
         self.kept = {name: g.clone() if scale is None else g / scale for name, g in gradients.items()}
-        self.clipping = Clipping(gradients.values())
+        self.clipping = Clipping(gradients)
 
     def let_go(self) -> None:
         """Frees the step's gradients before the update."""

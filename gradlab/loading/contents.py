@@ -87,6 +87,7 @@ class Contents:
         self._scalars: defaultdict[str, Points] = defaultdict(Points)
         self._others: defaultdict[tuple[Kind, str], Points] = defaultdict(Points)
         self._plugins: dict[str, str] = {}
+        self._order: list[str] = []
         self._blocks = BlockReader()
 
     def series(self) -> dict[tuple[Kind, str], Series]:
@@ -145,10 +146,13 @@ class Contents:
 
     def _add_hparams(self, content: Any) -> None:
         self.metrics += [info.name.tag for info in content.experiment.metric_infos]
-        for name, value in content.session_start_info.hparams.items():
-            kind = value.WhichOneof("kind")
+        self._order += [info.name for info in content.experiment.hparam_infos]
+        hparams = content.session_start_info.hparams
+        # A map of protobuf has no order; the list of what is compared, which comes first, has the run's own.
+        for name in dict.fromkeys([*(name for name in self._order if name in hparams), *sorted(hparams)]):
+            kind = hparams[name].WhichOneof("kind")
             if kind is not None:
-                self.settings[name] = getattr(value, kind)
+                self.settings[name] = getattr(hparams[name], kind)
 
     def _add_record(self, record: Histogram | Array | Text | Breakdown) -> None:
         points = self._others[type(record), record.tag]

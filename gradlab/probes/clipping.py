@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -15,25 +15,29 @@ class Clipping:
     computed.
 
     Args:
-        gradients: as the parameters hold them.
+        gradients: as the parameters hold them, by name.
 
     Example:
         >>> gradient = torch.tensor([3.0, 4.0])
-        >>> clipping = Clipping([gradient])
+        >>> clipping = Clipping({"theta": gradient})
         >>> _ = gradient.mul_(0.1)
         >>> clipping.look()
         >>> float(clipping.norm_after)
         0.5
     """
 
-    def __init__(self, gradients: Iterable[Tensor]) -> None:
-        self._seen = [(g, g._version) for g in gradients]
+    def __init__(self, gradients: Mapping[str, Tensor | None]) -> None:
+        self._seen = {name: (g, g._version) for name, g in gradients.items() if g is not None}
         self.norm_after: Tensor | None = None
+
+    def restrict(self, names: Container[str]) -> None:
+        """From now on, only these count."""
+        self._seen = {name: seen for name, seen in self._seen.items() if name in names}
 
     def look(self) -> None:
         """Sets ``norm_after``, the L2 norm over all of them; it stays None where nothing was written to any."""
-        if any(g._version != version for g, version in self._seen):
-            self.norm_after = total_norm([g for g, _ in self._seen])
+        if any(g._version != version for g, version in self._seen.values()):
+            self.norm_after = total_norm([g for g, _ in self._seen.values()])
         self._seen.clear()
 
 
