@@ -26,8 +26,8 @@ class GradientProbe:
     | ``update/<parameter>/ratio`` | ‖Δθ‖/‖θ‖ of the update |
     | ``total/…`` | over all parameters of the optimizer: norm before and after clipping, clip coefficient, cosine |
 
-    Records come in batches. Of a parameter with more than 65,536 entries, histogram and update ratio are taken from
-    as many of them, evenly spread; everything else counts every entry.
+    Records come in batches. Of a parameter with more than 32,768 entries, histogram and update ratio are taken from
+    about as many of them, evenly spread; everything else counts every entry.
 
     Args:
         schedule: the steps to look at; every step by default. With gaps there are no cosines.

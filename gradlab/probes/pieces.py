@@ -29,46 +29,53 @@ class Sums(NamedTuple):
     inner: float
 
 
-def in_pieces(flat: Tensor, previous: Tensor | None = None) -> tuple[Tensor, float]:
-    """The nine numbers of `statistics`, and the inner product with the previous gradient.
+def in_pieces(flat: Tensor, previous: Tensor, precise: bool = False) -> tuple[Tensor, float]:
+    """The nine numbers of `statistics`, and the inner product with the previous gradient, whose place it takes.
 
     Args:
         flat: [m], real, on a CPU.
-        previous: [m], or None.
+        previous: [m]; overwritten with ``flat`` while that is in the cache.
+        precise: whether to sum in double precision, which takes twice the time.
 
     Returns:
-        [9] in double precision; the inner product, NaN without ``previous``.
+        [9] in double precision; the inner product, NaN where single precision turned out not to reach for it.
 
     Example:
         >>> numbers, inner = in_pieces(torch.tensor([3.0, -4.0, 0.0]), torch.tensor([1.0, 0.0, 0.0]))
         >>> numbers[0].item(), inner
         (5.0, 3.0)
     """
-    sums = _pass(flat, previous)
+    sums = _pass(flat, previous, precise)
     count = flat.numel()
     mean = sums.total / count
     variance = sums.square / count - mean * mean
     # Sums of float32 are right to about 1e-6 of Σx²: a spread below a thousandth of the mean would drown in that.
-    if SAFE[0] < max(-sums.low, sums.high) < SAFE[1] and variance > 1e-4 * mean * mean:
+    if is_safe(max(-sums.low, sums.high)) and variance > 1e-4 * mean * mean:
         l2 = math.sqrt(sums.square)
         linf = max(-sums.low, sums.high)
         zeros = 1 - sums.nonzero / count
         numbers = [l2, linf, l2 / math.sqrt(count), mean, math.sqrt(variance), sums.low, sums.high, zeros, 0.0]
         return torch.tensor(numbers, dtype=torch.float64), sums.inner
     exact = statistics(wide(flat.unsqueeze(0)))[0]
-    inner = math.nan if previous is None else float(wide(flat) @ wide(previous))
-    return exact, inner
+    return exact, sums.inner if precise or is_safe(float(exact[1])) else math.nan
 
 
-def _pass(flat: Tensor, previous: Tensor | None) -> Sums:
+def is_safe(largest: float) -> bool:
+    """Whether a gradient of this largest entry may be summed in single precision; NaN may not."""
+    return SAFE[0] < largest < SAFE[1]
+
+
+def _pass(flat: Tensor, previous: Tensor, precise: bool) -> Sums:
     sums, extremes = [], []
-    others = [None] * -(-flat.numel() // PIECE) if previous is None else previous.split(PIECE)
-    for piece, other in zip(flat.split(PIECE), others, strict=True):
-        x = piece.float() if piece.element_size() < 4 else piece
-        sign = x.sign()  # its square counts what is not 0: comparisons have no vector instructions on a CPU
+    dtype = torch.float64 if precise else torch.promote_types(flat.dtype, torch.float32)
+    buffer = torch.empty(min(PIECE, flat.numel()), dtype=dtype)
+    for piece, other in zip(flat.split(PIECE), previous.split(PIECE), strict=True):
+        x = piece.to(dtype)
+        # Its square counts what is not 0: comparisons have no vector instructions on a CPU.
+        sign = torch.sign(x, out=buffer[: x.numel()])
         extremes += x.aminmax()
-        sums += [x.sum(), torch.dot(x, x), torch.dot(sign, sign)]
-        sums.append(torch.dot(x, other.to(x.dtype)) if other is not None else x.new_tensor(math.nan))
+        sums += [x.sum(), torch.dot(x, x), torch.dot(sign, sign), torch.dot(x, other.to(dtype))]
+        other.copy_(piece)
     total, square, nonzero, inner = torch.stack(sums).view(-1, 4).double().sum(0).tolist()
     low, high = torch.stack(extremes).aminmax()
     return Sums(total, square, nonzero, float(low), float(high), inner)

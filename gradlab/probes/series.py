@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors  # one call for all tensors; its public twin takes one for each
 
-from gradlab.probes.pieces import in_pieces
+from gradlab.probes.pieces import in_pieces, is_safe
 from gradlab.probes.statistics import FIELDS, cosine, histogram, ratio, statistics, wide
 
 SMALL = 1 << 13  # entries of a parameter that is copied aside
-SAMPLE = 1 << 16  # entries of a larger one that its histogram and its update ratio are taken from
+SAMPLE = 1 << 15  # entries of a larger one that its histogram and its update ratio are taken from
 MEMORY = 1 << 25  # bytes that may be set aside for rows
 MOST_STEPS = 256  # more at once gain nothing
 NUMBERS = len(FIELDS) + 2  # the statistics, the cosine with the previous gradient, the update ratio
@@ -81,26 +81,25 @@ class Large:
         self._rows: list[Tensor] = []
         self._ratios: list[Tensor] = []
         self._previous: Tensor | None = None
-        self._l2 = torch.tensor(math.nan)
+        self._l2 = torch.tensor(math.nan)  # of the previous gradient
+        self._largest = 1.0
         self._before: Tensor | None = None
 
     def add(self, gradient: Tensor, weight: Tensor) -> None:
         """Sums one step up."""
         self._finish_ratio(weight)
         flat = _flat(gradient)
+        previous = self._previous = torch.zeros_like(flat) if self._previous is None else self._previous
         if flat.device.type == "cpu":
-            numbers, inner = in_pieces(flat, self._previous)
+            numbers, inner = in_pieces(flat, previous, precise=not is_safe(self._largest))
             angle = torch.tensor([inner], dtype=torch.float64) / numbers[0] / self._l2
-            self._l2 = numbers[0]
+            self._l2, self._largest = numbers[0], float(numbers[1])
         else:
             row = wide(flat.unsqueeze(0))
-            numbers = statistics(row)[0]
-            angle = torch.full_like(row[:, 0], torch.nan)
-            if self._previous is not None:
-                angle = cosine(row, wide(self._previous.unsqueeze(0)))
+            numbers, angle = statistics(row)[0], cosine(row, wide(previous.unsqueeze(0)))
+            previous.copy_(flat)
         bars = histogram(wide(_sample(flat).unsqueeze(0)), self._bars)[0]
         self._rows.append(torch.cat([numbers, angle, bars]))
-        self._previous = flat.clone() if self._previous is None else self._previous.copy_(flat)
 
     def drain(self, weight: Tensor) -> Tensor:
         """As `Small.drain`, for one parameter: [n, NUMBERS + 2 + bars]."""
@@ -193,7 +192,7 @@ def _row(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _sample(flat: Tensor) -> Tensor:
-    """All of a tensor, or of a larger one 65,536 entries, evenly spread (at a stride that no power of two divides)."""
+    """All of a tensor; of a larger one about 32,768 entries, evenly spread at an odd stride, to meet all columns."""
     if flat.numel() <= SAMPLE:
         return flat
     return flat[:: (flat.numel() // SAMPLE) | 1]
