@@ -171,7 +171,7 @@ def main() -> None:
         compare("small", small, STEPS, rounds=7)
         others()
     if "large" in chosen:
-        compare("large", large, steps=12, rounds=5)
+        compare("large", large, steps=30, rounds=5)
     if "memory" in chosen:
         memory()
 

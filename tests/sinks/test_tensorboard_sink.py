@@ -1,5 +1,6 @@
 """What goes into an event file comes out again, read by TensorBoard's own loaders."""
 
+import json
 import math
 import struct
 import threading
@@ -160,6 +161,32 @@ def test_a_breakdown_is_a_text_with_its_numbers(tmp_path):
     text = value.tensor.string_val[0].decode()
     for part in ("step 9", "`tanh` in `hidden.1`", "`y = tanh x`", "`1 − y²`", "8 × 4", "2 × 0.25 = **0.5**"):
         assert part in text
+
+
+def test_a_breakdown_is_besides_json_with_every_bit(tmp_path):
+    term = Term("hidden.1", "tanh", "y = tanh x", "1 − y²", (8, 4), 0.1, math.nan, math.inf, {"x": [-math.inf, 1e-300]})
+    write(tmp_path, [Breakdown("chain/table", step, (term,)) for step in (3, 9)])
+    first, second = raw_values(tmp_path, "gradlab/breakdown/chain/table")
+    assert first.metadata.plugin_data.plugin_name == "gradlab"
+    assert not second.HasField("metadata")
+    assert json.loads(second.tensor.string_val[0], parse_constant=pytest.fail) == {
+        "tag": "chain/table",
+        "step": 9,
+        "terms": [
+            {
+                "module": "hidden.1",
+                "operation": "tanh",
+                "formula": "y = tanh x",
+                "local": "1 − y²",
+                "shape": [8, 4],
+                "upstream": 0.1,
+                "downstream": "NaN",
+                "gain": "Infinity",
+                "values": {"x": ["-Infinity", 1e-300]},
+                "place": 0,
+            }
+        ],
+    }
 
 
 def test_a_figure_keeps_its_bytes_and_size(tmp_path):
