@@ -9,11 +9,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from gradlab.defaults import default_probes
 from gradlab.lab import GradientLab
+from gradlab.links import command, deep_link
 from gradlab.nonfinite import NonFiniteError, explain_gradient, explain_loss, non_finite_gradients
 from gradlab.probes import Probe
 from gradlab.sinks import MemorySink, Sink
@@ -115,6 +117,9 @@ class GradientLabCallback(pl.Callback):
 
             self.lab.write(save_all(self._memory, _folder(trainer), trainer.global_step))
         self._end()
+        if self._own_sinks:
+            rank_zero_info(f"gradlab: {self.lab.summary()}")
+            rank_zero_info(f"gradlab: {command(_folder(trainer))} then {deep_link(self.lab.tags)}")
 
     def _end(self) -> None:
         if self._lab is not None:

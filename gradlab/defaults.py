@@ -7,7 +7,7 @@ from gradlab.schedules import every
 
 
 def default_probes() -> dict[str, Probe]:
-    """Gradients at every step, agreement and partials at every tenth, the chain rule at every 50th.
+    """Gradients at every step, agreement and partials at every tenth, the chain rule at every 100th.
 
     Example:
         >>> list(default_probes())
@@ -16,6 +16,6 @@ def default_probes() -> dict[str, Probe]:
     return {
         "gradients": GradientProbe(),
         "partials": PartialsProbe(schedule=every(10)),
-        "chain": ChainRuleProbe(schedule=every(50)),
+        "chain": ChainRuleProbe(schedule=every(100)),
         "agreement": AgreementProbe(schedule=every(10)),
     }

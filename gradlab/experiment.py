@@ -72,7 +72,7 @@ class Run:
         self.memory = MemorySink(limit=2000)
         self.tensorboard = TensorBoardSink(folder)
         self.watching = GradientLabCallback(
-            parts.probes, root="model", sinks=[self.tensorboard, self.memory], lines=cfg.lines
+            parts.probes, root="model", sinks=[self.tensorboard, self.memory], lines=cfg.lines, strict=True
         )
         self.stopping = StopAtNonFinite()
 
@@ -82,7 +82,7 @@ class Run:
             self._finish()
         finally:
             self.tensorboard.close()
-        print_report(self.summary, self._tally(), self.folder, Console())
+        print_report(self.summary, self._tally(), self.folder, Console(), self.memory.scalars())
         return objective(self.summary.metrics)
 
     def _fit(self) -> None:

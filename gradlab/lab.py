@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from gradlab.backprop import Entry, Tape, TapeError, Term
 from gradlab.backprop.modules import is_compiled
+from gradlab.coverage import Coverage
+from gradlab.probes import GradientProbe
 from gradlab.probes.base import BatchProbe, Probe, Step
 from gradlab.probes.clipping import Clipping, total_norm
 from gradlab.reconcile import GraphWatch, Reconciliation, reconcile
@@ -66,6 +68,7 @@ class GradientLab:
         self.sinks = list(sinks)
         self.tally = Tally()
         self._log = RunLog()
+        self._coverage = Coverage()
         self._pending: list[Record] = []  # to write one step at a time costs more than the writing
         self._paths = {module: name for name, module in root.named_modules()}
         self._named = list(root.named_parameters())
@@ -160,6 +163,7 @@ class GradientLab:
             self._write_pending()
         step = self._see(backward, label, only, scale)
         self._log.add(step.index, label, step.loss, learning_rates)
+        self._pending.extend(self._coverage.see(step))
         with torch.no_grad():
             for probe in self._due:
                 if probe.needs == "gradients" or step.terms is not None:
@@ -192,6 +196,27 @@ class GradientLab:
         """Whether the gradients kept by `after_backward` are; this waits for the device."""
         kept = [] if self._backward is None else list(self._backward.kept.values())
         return not kept or bool(torch.isfinite(total_norm(kept)))
+
+    @property
+    def tags(self) -> list[str]:
+        """Scalars that the run has for certain: what a first look may pin."""
+        tags = ["loss/train"]
+        if any(isinstance(probe, GradientProbe) for probe in self.probes.values()):
+            tags += ["total/norm_before_clipping"]
+            tags += [f"gradient/{name}/rms" for name, p in self._named if p.requires_grad]
+        worst = self.tally.worst_place
+        return tags + ([f"agreement/{worst}/log10_error"] if worst in dict(self._named) else [])
+
+    def summary(self) -> str:
+        """What was covered and compared, in one line."""
+        tally = self.tally
+        trained = [name for name, p in self._named if p.requires_grad]
+        covered = "; ".join(self._coverage.lines.values()) or f"{len(trained)} parameters, no update seen"
+        if not tally.backwards:
+            return f"{covered}; nothing was compared"
+        verdict = "agree" if not tally.disagreements else f"DISAGREE in {tally.disagreements} of {tally.backwards}"
+        worst = f"{tally.worst_error:.2g} at {tally.worst_place}, step {tally.worst_step}"
+        return f"{covered}; autograd and the handwritten rules {verdict} (worst relative error {worst})"
 
     # --- anywhere -------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from gradlab.errors import EXIT_CODES
+from gradlab.links import command, deep_link
 from gradlab.tally import Disagreement, Tally
 
 
@@ -92,8 +93,18 @@ def show(console: Console, thing: RenderableType) -> None:
     console.print(thing, no_wrap=True, crop=False, overflow="ignore", soft_wrap=isinstance(thing, str))
 
 
-def print_report(summary: Summary, tally: Tally | None, folder: Path, console: Console) -> None:
-    """The table at the end of a run, what disagreed, and how to look at it in TensorBoard."""
+def print_report(
+    summary: Summary, tally: Tally | None, folder: Path, console: Console, tags: Iterable[str] = ()
+) -> None:
+    """The table at the end of a run, what disagreed, and how to look at it in TensorBoard.
+
+    Args:
+        summary: how the run ended.
+        tally: what was compared.
+        folder: where everything lies.
+        console: where it is printed.
+        tags: the scalars that the run has, for the address that pins some of them.
+    """
     table = Table(title=f"gradlab: {summary.experiment}", title_justify="left", show_header=False)
     table.add_column("quantity", style="bold", no_wrap=True)
     table.add_column("value", no_wrap=True)
@@ -115,7 +126,8 @@ def print_report(summary: Summary, tally: Tally | None, folder: Path, console: C
     if summary.reason:
         show(console, summary.reason)
     show(console, f"results: {folder}")
-    show(console, f"tensorboard --logdir {shlex.quote(str(folder))}")
+    show(console, command(folder))
+    show(console, deep_link(tags))
 
 
 def _verdict(summary: Summary, tally: Tally | None) -> str:

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradlab.defaults import default_probes
 from gradlab.lab import GradientLab
+from gradlab.links import command, deep_link
 from gradlab.probes import Probe
 from gradlab.sinks import Sink
 from gradlab.updates import Updates, scale_of, unscales_by_itself
@@ -56,6 +58,8 @@ def watch(
         ...             optimizer.zero_grad()
         ...             model(torch.ones(4, 2)).mean().backward()
         ...             optimizer.step()
+        gradlab: 2 of 2 parameters have a gradient; autograd and the handwritten rules agree (worst ...
+        gradlab: tensorboard --logdir ...
         >>> lab.updates
         3
     """
@@ -65,7 +69,7 @@ def watch(
     own = TensorBoardSink(logdir, flush_secs)
     probes = default_probes() if probes is None else probes
     lab = GradientLab(model, probes, [own, *sinks], lines, strict=False, flush_secs=flush_secs)
-    return Watcher(lab, optimizers, own, scaler)
+    return Watcher(lab, optimizers, own, Path(logdir), scaler)
 
 
 class Watcher:
@@ -76,11 +80,14 @@ class Watcher:
         updates: the optimizer steps seen so far.
     """
 
-    def __init__(self, lab: GradientLab, optimizers: Sequence[Optimizer], sink: Sink, scaler: Any = None) -> None:
+    def __init__(
+        self, lab: GradientLab, optimizers: Sequence[Optimizer], sink: Sink, folder: Path, scaler: Any = None
+    ) -> None:
         self.lab = lab
         self.updates = 0
         self._optimizers = optimizers
         self._sink = sink
+        self._folder = folder
         self._scaler = scaler
         self._batch = Updates()
         self._closure_of: Optimizer | None = None  # an optimizer that is calling the loss itself, as LBFGS does
@@ -117,6 +124,8 @@ class Watcher:
             self._handles = []
             self.lab.close()
             self._sink.close()
+            print(f"gradlab: {self.lab.summary()}")
+            print(f"gradlab: {command(self._folder)} then {deep_link(self.lab.tags)}")
 
     def __enter__(self) -> Watcher:
         return self

@@ -171,7 +171,8 @@ class Contents:
 def _histograms(block: HistogramBlock) -> np.ndarray:
     """[number of tags, n] of Histogram; the edges of all at once, since they are many."""
     low, high = block.low.astype(np.float64), block.high.astype(np.float64)
-    edges = np.linspace(low, high, block.counts.shape[-1] + 1, axis=-1)
+    with np.errstate(invalid="ignore"):  # edges too large for float32 came back infinite
+        edges = np.linspace(low, high, block.counts.shape[-1] + 1, axis=-1)
     rows = [
         [Histogram(tag, step, edges[row, place], block.counts[row, place]) for place, tag in enumerate(block.tags)]
         for row, step in enumerate(block.steps.tolist())

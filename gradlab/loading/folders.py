@@ -42,7 +42,8 @@ def find_runs(folder: str | os.PathLike[str]) -> dict[str, Path]:
             "run was written into, such as runs/<experiment>/<time>"
         )
     if found == [top]:
-        return {top.absolute().name or ".": top}
+        # Not resolve(): a link such as `latest` is the name that the user gave.
+        return {os.path.basename(os.path.abspath(top)) or ".": top}
     return {path.relative_to(top).as_posix(): path for path in sorted(found)}
 
 

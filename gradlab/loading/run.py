@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,10 @@ def _metrics(run: Run, names: Iterable[str]) -> dict[str, float]:
     """The latest scalar of each metric's name, or what ``summary.json`` says, which has not gone through float32."""
     scalars = run.find(Scalar)
     metrics = {name: float(scalars[name][1][-1]) for name in names if name in scalars}
-    return metrics | {name: float(value) for name, value in run.summary.get("metrics", {}).items()}
+    for name, value in run.summary.get("metrics", {}).items():
+        with suppress(TypeError, ValueError):  # no number, such as null or a complex one
+            metrics[name] = float(value)
+    return metrics
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -119,4 +123,5 @@ def _summary(folder: Path) -> dict[str, Any]:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    return summary if isinstance(summary, dict) and "exit_code" in summary else {}
+    is_ours = isinstance(summary, dict) and "exit_code" in summary and isinstance(summary.get("metrics", {}), dict)
+    return summary if is_ours else {}

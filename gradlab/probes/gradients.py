@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from operator import is_
 
 from torch import Tensor
@@ -11,7 +11,7 @@ from gradlab.probes.base import Need, Step
 from gradlab.probes.clipping import Clipping
 from gradlab.probes.gradient_blocks import Blocks
 from gradlab.probes.series import Series
-from gradlab.records import Record, Text
+from gradlab.records import Record
 from gradlab.schedules import Schedule, every
 from gradlab.tensors import dense, floats_or_nan
 
@@ -40,12 +40,10 @@ class GradientProbe:
         self.schedule = schedule or every(1)
         self.bins = bins
         self._watched: dict[str, _Watched] = {}  # by optimizer
-        self._coverage: dict[str, tuple[str, ...]] = {}
 
     def measure(self, step: Step) -> Iterator[Record]:
         gradients = {name: g for name, g in step.gradients.items() if g is not None and g.numel()}
         parameters = {name: step.parameters[name] for name in gradients}
-        yield from self._cover(step, gradients)
         if not gradients:
             return
         watched = self._watched.get(step.label)
@@ -68,29 +66,6 @@ class GradientProbe:
         """What was measured and not yet returned; call it between two steps, or after the last."""
         for watched in self._watched.values():
             yield from watched.drain()
-
-    def _cover(self, step: Step, present: dict[str, Tensor]) -> Iterator[Record]:
-        """A sentence whenever other parameters than before have a gradient."""
-        missing = tuple(name for name in step.parameters if name not in present)
-        if self._coverage.get(step.label) != missing:
-            self._coverage[step.label] = missing
-            frozen = [name for name, p in step.root.named_parameters() if not p.requires_grad]
-            text = coverage(len(step.parameters), missing, frozen)
-            yield Text(f"coverage/{step.label}parameters", step.index, text)
-
-
-def coverage(count: int, missing: Iterable[str], frozen: Iterable[str] = ()) -> str:
-    """How many trained parameters have a gradient, and the names of those that have none, and of those not trained.
-
-    Example:
-        >>> coverage(3, ["head.bias"], frozen=["0.weight"])
-        '2 of 3 parameters have a gradient; None: head.bias; frozen: 0.weight'
-    """
-    missing, frozen = list(missing), list(frozen)
-    parts = [f"{count - len(missing)} of {count} parameters have a gradient"]
-    parts += [f"None: {', '.join(missing)}"] if missing else []
-    parts += [f"frozen: {', '.join(frozen)}"] if frozen else []
-    return "; ".join(parts)
 
 
 class _Watched:

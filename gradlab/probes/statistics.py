@@ -42,7 +42,9 @@ def statistics(rows: Tensor) -> Tensor:
     mean = rows.mean(1)
     std = torch.linalg.vector_norm(rows - mean.unsqueeze(1), dim=1) / count**0.5
     zeros = (rows == 0).sum(1, dtype=rows.dtype) / count
-    nonfinite = torch.zeros_like(l2) if _are_finite(low, high) else (~torch.isfinite(rows)).sum(1, dtype=rows.dtype) / count
+    nonfinite = (
+        torch.zeros_like(l2) if _are_finite(low, high) else (~torch.isfinite(rows)).sum(1, dtype=rows.dtype) / count
+    )
     return torch.stack([l2, torch.maximum(-low, high), l2 / count**0.5, mean, std, low, high, zeros, nonfinite], dim=1)
 
 

@@ -55,7 +55,8 @@ class BlockWriter:
             summaries.plugin_tensor(summary, tag, together, content)
         else:
             edges = np.stack([block.low, block.high], axis=-1)
-            together = np.concatenate([edges, block.counts], axis=-1, dtype=np.float32)
+            with np.errstate(over="ignore"):  # edges beyond single precision become infinite
+                together = np.concatenate([edges, block.counts], axis=-1, dtype=np.float32)
             summaries.plugin_tensor(summary, tag, together, content)
             summaries.plugin_tensor(summary, tag + STEPS, block.steps.astype(np.int64), "{}" if is_new else None)
 

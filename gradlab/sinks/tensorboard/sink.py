@@ -63,6 +63,7 @@ class TensorBoardSink:
         self._flushed = time.monotonic()
         self._last_step = 0
         self._seen: set[str] = set()
+        self._is_arranged = False
 
     def write(self, records: Iterable[Record]) -> None:
         """Append the records, with the present as their wall time.
@@ -131,6 +132,9 @@ class TensorBoardSink:
     def _add_block(self, steps: defaultdict[int, Summary], block: ScalarBlock | HistogramBlock) -> None:
         if not len(block.steps):
             return
+        if not self._is_arranged:  # a run that has blocks has the curves that the layout is about
+            summaries.arrangement(steps[int(block.steps[0])])
+            self._is_arranged = True
         self._last_step = max(self._last_step, int(block.steps[-1]))
         self._blocks.add(steps[int(block.steps[-1])], block)
         if isinstance(block, ScalarBlock):

@@ -38,6 +38,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 
 from gradlab.records import Array, Breakdown, Figure, Histogram, Hparams, Term, Text
 from gradlab.sinks.markdown import breakdown_table
+from gradlab.sinks.tensorboard import layout
 
 # NumPy's name of a type where it differs from TensorBoard's, which is otherwise the same in capitals.
 _TYPE_NAMES = {"float64": "DOUBLE", "float32": "FLOAT", "float16": "HALF"}
@@ -127,6 +128,12 @@ def breakdown_of(message: Any) -> Breakdown:
     """The breakdown that `breakdown` wrote into a tensor."""
     content = json.loads(message.string_val[0])
     return Breakdown(content["tag"], content["step"], tuple(map(_term, content["terms"])))
+
+
+def arrangement(summary: Summary) -> None:
+    """Add the layout of the Custom Scalars tab."""
+    content = TensorProto(dtype=DataType.DT_STRING, tensor_shape=TensorShapeProto(), string_val=[layout.layout()])
+    summary.value.add(tag=layout.TAG, tensor=content, metadata=_metadata(layout.PLUGIN))
 
 
 def figure(summary: Summary, record: Figure) -> None:

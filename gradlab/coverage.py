@@ -1,0 +1,39 @@
+"""Which parameters have a gradient: nothing that is missing is left out in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gradlab.probes.base import Step
+from gradlab.records import Record, Text
+
+
+class Coverage:
+    """Follows which parameters have a gradient, and says so whenever that changes."""
+
+    def __init__(self) -> None:
+        self._missing: dict[str, tuple[str, ...]] = {}
+        self.lines: dict[str, str] = {}  # the latest of each optimizer
+
+    def see(self, step: Step) -> Iterator[Record]:
+        """The records of one step: a line of text, or nothing."""
+        missing = tuple([name for name, g in step.gradients.items() if g is None])
+        if self._missing.get(step.label) != missing:
+            self._missing[step.label] = missing
+            frozen = [name for name, p in step.root.named_parameters() if not p.requires_grad]
+            line = self.lines[step.label] = coverage(len(step.parameters), missing, frozen)
+            yield Text(f"coverage/{step.label}parameters", step.index, line)
+
+
+def coverage(count: int, missing: Iterable[str], frozen: Iterable[str] = ()) -> str:
+    """How many trained parameters have a gradient, and the names of those that have none, and of those not trained.
+
+    Example:
+        >>> coverage(3, ["head.bias"], frozen=["0.weight"])
+        '2 of 3 parameters have a gradient; None: head.bias; frozen: 0.weight'
+    """
+    missing, frozen = list(missing), list(frozen)
+    parts = [f"{count - len(missing)} of {count} parameters have a gradient"]
+    parts += [f"None: {', '.join(missing)}"] if missing else []
+    parts += [f"frozen: {', '.join(frozen)}"] if frozen else []
+    return "; ".join(parts)
