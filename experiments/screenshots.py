@@ -1,0 +1,90 @@
+"""Makes the screenshots that the README shows: a run in TensorBoard, opened in a headless browser.
+
+    pip install playwright && python experiments/screenshots.py RUN [--out FOLDER] [--browser /usr/bin/chromium]
+
+It starts TensorBoard on a free port, opens the tabs that a run of gradlab fills, and writes one PNG for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlparse
+
+from gradlab.links import deep_link
+from gradlab.loading import load
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+TABS = {"custom_scalars": "custom_scalars", "histograms": "histograms", "text": "text", "images": "images"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("experiments/backprop"))
+    parser.add_argument("--browser", default="/usr/bin/chromium")
+    parser.add_argument("--dark", action="store_true", help="TensorBoard's dark mode")
+    chosen = parser.parse_args()
+    tags = list(dict.fromkeys(load(chosen.run).scalars()["tag"]))
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tensorboard.main", "--logdir", str(chosen.run), "--port", str(port)],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(f"http://localhost:{port}/data/runs")
+        photograph(chosen, port, tags)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def photograph(chosen: argparse.Namespace, port: int, tags: list[str]) -> None:
+    from playwright.sync_api import sync_playwright
+
+    address = urlparse(deep_link(tags))
+    dark = "&darkMode=true" if chosen.dark else ""
+    pages = {"time_series": f"http://localhost:{port}/?{address.query}{dark}#timeseries"}
+    pages |= {name: f"http://localhost:{port}/?{dark}#{tab}" for name, tab in TABS.items()}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chosen.browser, args=FLAGS)
+        for name, url in pages.items():
+            page = browser.new_page(viewport={"width": 1500, "height": 1000})
+            page.goto(url)
+            page.wait_for_timeout(6000)
+            path = chosen.out / f"tensorboard_{name}{'_dark' if chosen.dark else ''}.png"
+            page.screenshot(path=str(path))
+            print(path)
+            page.close()
+        browser.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(url: str, seconds: float = 60) -> None:
+    """Until TensorBoard has found the run."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(url) as answer:
+                if re.search(r"\w", json.dumps(json.load(answer))):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.5)
+    raise TimeoutError(f"TensorBoard did not answer at {url} within {seconds:.0f} seconds")
+
+
+if __name__ == "__main__":
+    main()
