@@ -1,15 +1,16 @@
 """Makes the screenshots that the README shows: a run in TensorBoard, opened in a headless browser.
 
-    pip install playwright && python experiments/screenshots.py RUN [--out FOLDER] [--browser /usr/bin/chromium]
+    pip install playwright && python experiments/screenshots.py RUN [--tabs NAME ...] [--out FOLDER] [--browser PATH]
 
-It starts TensorBoard on a free port, opens the tabs that a run of gradlab fills, and writes one PNG for each.
+It starts TensorBoard on a free port, opens tabs that a run of gradlab fills, and writes one PNG for each. The figures
+that the README shows are copied from the run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,16 +23,20 @@ from gradlab.links import deep_link
 from gradlab.loading import load
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-TABS = {"custom_scalars": "custom_scalars", "histograms": "histograms", "text": "text", "images": "images"}
+TABS = ("custom_scalars", "histograms", "distributions", "text", "images", "hparams", "time_series")
+FIGURES = ("overview.png", "gradient_flow.png")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, default=Path("experiments/backprop"))
+    parser.add_argument("--tabs", nargs="+", choices=TABS, default=["custom_scalars"])
     parser.add_argument("--browser", default="/usr/bin/chromium")
     parser.add_argument("--dark", action="store_true", help="TensorBoard's dark mode")
     chosen = parser.parse_args()
+    for name in FIGURES:
+        shutil.copy(chosen.run / name, chosen.out / name)
     tags = list(dict.fromkeys(load(chosen.run).scalars()["tag"]))
     port = free_port()
     server = subprocess.Popen(
@@ -51,8 +56,9 @@ def photograph(chosen: argparse.Namespace, port: int, tags: list[str]) -> None:
 
     address = urlparse(deep_link(tags))
     dark = "&darkMode=true" if chosen.dark else ""
-    pages = {"time_series": f"http://localhost:{port}/?{address.query}{dark}#timeseries"}
-    pages |= {name: f"http://localhost:{port}/?{dark}#{tab}" for name, tab in TABS.items()}
+    pages = {name: f"http://localhost:{port}/?{dark}#{name}" for name in chosen.tabs}
+    if "time_series" in pages:
+        pages["time_series"] = f"http://localhost:{port}/?{address.query}{dark}#timeseries"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chosen.browser, args=FLAGS)
         for name, url in pages.items():
@@ -78,7 +84,7 @@ def wait_for(url: str, seconds: float = 60) -> None:
     while time.monotonic() < end:
         try:
             with urllib.request.urlopen(url) as answer:
-                if re.search(r"\w", json.dumps(json.load(answer))):
+                if json.load(answer):
                     return
         except OSError:
             pass

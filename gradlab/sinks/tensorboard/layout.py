@@ -16,9 +16,9 @@ ARRANGEMENT = {
     "1. Does it learn?": {
         "loss": r"^loss/",
         "learning rate": r"^learning_rate/",
-        "length of the whole gradient, before and after clipping": r"^total/.*norm_",
-        "clip coefficient (1: nothing was clipped)": r"^total/.*clip_coefficient$",
-        "cosine of the gradient with the step before (−1: it turned round)": r"^total/.*cosine$",
+        "gradient norm before and after clipping": r"^total/.*norm_",
+        "clip coefficient (1: not clipped)": r"^total/.*clip_coefficient$",
+        "cosine with the gradient before (−1: turned)": r"^total/.*cosine$",
     },
     "2. Does the gradient reach every layer?": {
         "RMS of the gradient of each weight": r"^gradient/.*weight.*/rms$",
@@ -31,11 +31,11 @@ ARRANGEMENT = {
         "cosine with the step before, by parameter": r"^gradient/.*/cosine$",
     },
     "4. The chain rule: upstream × gain = downstream": {
-        "gain of each module (below 1 the gradient shrinks, above it grows)": r"^chain/.*/gain$",
+        "gain of each module (below 1: shrinks)": r"^chain/.*/gain$",
         "upstream gradient of each module": r"^chain/.*/upstream$",
     },
     "5. Do autograd and the handwritten rules agree?": {
-        "log10 of the relative error (−7: seven digits agree)": r"^agreement/.*/log10_error$",
+        "log10 of the error (−7: seven digits agree)": r"^agreement/.*/log10_error$",
     },
     "6. Partial derivatives, one by one": {
         "∂L/∂θ": r"^partial/",
