@@ -323,16 +323,46 @@ def test_an_exception_loses_nothing(tmp_path):
     assert_follows(memory, spy, rel=1e-5, steps=[0, 1, 2])
 
 
+def test_ctrl_c_loses_nothing(tmp_path):
+    class Stops(Net):
+        def training_step(self, batch, index):
+            if self.global_step == 3:
+                raise KeyboardInterrupt
+            return super().training_step(batch, index)
+
+    memory, spy = MemorySink(), Spy()
+    callback = gradlab.GradientLabCallback({"gradients": GradientProbe()}, sinks=[memory])
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = pl.Trainer(
+        callbacks=[spy, callback], max_steps=9, accelerator="cpu", default_root_dir=str(tmp_path), **quiet
+    )
+    with pytest.raises(SystemExit):
+        trainer.fit(Stops())
+    assert_follows(memory, spy, rel=1e-5, steps=[0, 1, 2])
+
+
+def test_scaler_accumulation_and_clipping_together(tmp_path):
+    spy = Spy()
+    settings = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.05, **scaled(init_scale=256.0)}
+    memory, _ = fit(Net(), tmp_path, steps=3, spy=spy, **settings)
+    assert_follows(memory, spy, rel=1e-5, steps=[0, 1, 2])
+    curves = memory.scalars("total/")
+    before = curves["total/norm_before_clipping"][1]
+    assert curves["total/norm_after_clipping"][1] == pytest.approx(np.minimum(before, 0.05), rel=1e-3)
+    assert curves["total/clip_coefficient"][1] == pytest.approx(np.minimum(1, 0.05 / before), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("make", "settings"),
     [
         (Net, {"gradient_clip_val": 0.1, "accumulate_grad_batches": 2}),
         (lambda: Net(wide=2000), {}),
         (Net, {"scaled": True}),
+        (Net, {"precision": "bf16-mixed"}),
         (Adversaries, {}),
         (Odd, {}),
     ],
-    ids=["clipped", "large", "scaler", "adversaries", "odd"],
+    ids=["clipped", "large", "scaler", "bf16", "adversaries", "odd"],
 )
 def test_training_is_the_same_to_the_last_bit(tmp_path, make, settings):
     def these():  # a scaler belongs to one trainer
