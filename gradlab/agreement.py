@@ -12,7 +12,7 @@ so that it hides no real error.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -72,13 +72,27 @@ def tolerance_for(dtype: torch.dtype) -> float:
 Pair = tuple["Tensor | None", "Tensor | None"]
 
 
-def compare(pairs: Mapping[str, Pair]) -> dict[str, Agreement]:
+def coarsest(dtypes: Iterable[torch.dtype]) -> torch.dtype | None:
+    """The floating dtype of the lowest precision; None where there is none.
+
+    Example:
+        >>> import torch
+        >>> coarsest([torch.float32, torch.bfloat16, torch.int64])
+        torch.bfloat16
+    """
+    floating = [dtype for dtype in dtypes if dtype.is_floating_point or dtype.is_complex]
+    return max(floating, key=lambda dtype: torch.finfo(dtype).eps, default=None)
+
+
+def compare(pairs: Mapping[str, Pair], through: torch.dtype | None = None) -> dict[str, Agreement]:
     """Compares (manual, autograd) gradients, all tensors of one backward pass together.
 
     Args:
         pairs: for each name the two gradients, of one shape and dtype; None means "not reached". None agrees with
             None, and with a gradient of zeros: of a custom Function with an unused output autograd returns zeros
             where the tape returns None.
+        through: the dtype of lowest precision that the gradients went through on their way, as in mixed precision;
+            None means their own.
 
     Returns:
         One `Agreement` for each name, with the worst entry located where the two disagree.
@@ -100,7 +114,7 @@ def compare(pairs: Mapping[str, Pair]) -> dict[str, Agreement]:
         error = difference / scale if scale > 0 else 0.0
         if not math.isfinite(a + b):
             error = 0.0 if torch.equal(manual.nan_to_num(), autograd.nan_to_num()) else math.inf
-        result[name] = _agreement(name, error, manual, autograd, pairs[name])
+        result[name] = _agreement(name, error, (manual, autograd), pairs[name], through)
     return result
 
 
@@ -128,8 +142,11 @@ def _largest_entries(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[float, fl
     return list(zip(flat[:n], flat[n : 2 * n], flat[2 * n :], strict=True))
 
 
-def _agreement(name: str, error: float, manual: Tensor, autograd: Tensor, pair: Pair) -> Agreement:
-    tolerance = tolerance_for(manual.dtype)
+def _agreement(
+    name: str, error: float, filled: tuple[Tensor, Tensor], pair: Pair, through: torch.dtype | None
+) -> Agreement:
+    manual, autograd = filled
+    tolerance = max(tolerance_for(manual.dtype), tolerance_for(through) if through is not None else 0.0)
     if error <= tolerance:
         return Agreement(name, error, tolerance, manual.numel())
     index = worst_index(manual, autograd)

@@ -15,6 +15,11 @@ class Coverage:
         self._missing: dict[str, tuple[str, ...]] = {}
         self.lines: dict[str, str] = {}  # the latest of each optimizer
 
+    @property
+    def missing(self) -> set[str]:
+        """The parameters that had no gradient when last looked at."""
+        return {name for names in self._missing.values() for name in names}
+
     def see(self, step: Step) -> Iterator[Record]:
         """The records of one step: a line of text, or nothing."""
         missing = tuple([name for name, g in step.gradients.items() if g is None])

@@ -203,7 +203,8 @@ class GradientLab:
         tags = ["loss/train"]
         if any(isinstance(probe, GradientProbe) for probe in self.probes.values()):
             tags += ["total/norm_before_clipping"]
-            tags += [f"gradient/{name}/rms" for name, p in self._named if p.requires_grad]
+            trained = [name for name, p in self._named if p.requires_grad and name not in self._coverage.missing]
+            tags += [f"gradient/{name}/rms" for name in trained]
         worst = self.tally.worst_place
         return tags + ([f"agreement/{worst}/log10_error"] if worst in dict(self._named) else [])
 

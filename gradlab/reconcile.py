@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
-from gradlab.agreement import Agreement, compare
+from gradlab.agreement import Agreement, coarsest, compare
 from gradlab.backprop import Entry, Gradients, Term, Value
 from gradlab.backprop.sweep import Sweep
 from gradlab.graph import GraphWatch, Node, is_leaf
@@ -106,11 +106,16 @@ def reconcile(
     Returns:
         The comparison for every parameter and every other leaf, and the culprit where they do not all agree.
     """
-    agreements = compare(_leaf_pairs(watch, gradients, parameters))
+    pairs = _leaf_pairs(watch, gradients, parameters)
+    agreements = compare(pairs)
     unmatched = _unmatched(watch, terms)
+    through = None
+    if not all(a.ok for a in agreements.values()):  # in mixed precision, the gradients' own dtype promises too much
+        through = coarsest({g.dtype for term in terms for g in term.upstream if g is not None})
+        agreements = compare(pairs, through)
     if all(a.ok for a in agreements.values()):
         return Reconciliation(agreements, unmatched=unmatched)
-    culprit = _Blame(watch, terms, label).culprit()
+    culprit = _Blame(watch, terms, label, through).culprit()
     return Reconciliation(agreements, culprit, "" if culprit else _without_culprit(unmatched), unmatched)
 
 
@@ -162,8 +167,15 @@ class _Flow:
 class _Blame:
     """Finds the first node, from the loss downwards, that turns an agreed upstream into a different downstream."""
 
-    def __init__(self, watch: GraphWatch, terms: list[Term], label: Callable[[Entry], str]) -> None:
+    def __init__(
+        self,
+        watch: GraphWatch,
+        terms: list[Term],
+        label: Callable[[Entry], str],
+        through: torch.dtype | None = None,
+    ) -> None:
         self.watch = watch
+        self.through = through
         self.label = label
         self.nodes = sorted((n for n in watch.nodes if not is_leaf(n)), key=lambda n: n._sequence_nr())
         self._numbers = [n._sequence_nr() for n in self.nodes]
@@ -198,7 +210,7 @@ class _Blame:
             if is_given_the_same is False or (is_given_the_same is None and suspect is not None):
                 continue
             flows = [f for f in self._flows(node, terms).values() if _same_shape(f.total, f.autograd)]
-            found = compare({str(i): (f.total, f.autograd) for i, f in enumerate(flows)})
+            found = compare({str(i): (f.total, f.autograd) for i, f in enumerate(flows)}, self.through)
             wrong = [a for a in found.values() if not a.ok]
             if wrong:
                 suspect = self._accuse(node, terms, flows, max(wrong, key=lambda a: a.error))
@@ -251,7 +263,7 @@ class _Blame:
                 number = _output_number(value, node, place, lone=len(terms) == 1)
                 if number is not None and number < len(incoming):
                     pairs[f"{number}"] = (gradient, incoming[number])
-        return all(a.ok for a in compare(pairs).values()) if pairs else None
+        return all(a.ok for a in compare(pairs, self.through).values()) if pairs else None
 
     def _flows(self, node: Node, terms: list[Term]) -> dict[Hashable, _Flow]:
         """For each place the gradient goes to from here: the tape's contributions and autograd's."""

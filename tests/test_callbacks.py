@@ -1,5 +1,6 @@
 """The lab inside Lightning trainers that gradlab did not set up. Expected gradients come from plain autograd."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import lightning.pytorch as pl
@@ -180,6 +181,23 @@ def test_by_default_it_writes_beside_the_trainer_and_draws_when_asked(tmp_path):
     assert (tmp_path / "gradlab" / "gradient_flow.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_it_writes_beside_the_trainers_own_logger(tmp_path):
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    logger = TensorBoardLogger(tmp_path)
+    pl.Trainer(
+        callbacks=[gradlab.GradientLabCallback()],
+        max_steps=3,
+        logger=logger,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+    ).fit(Net())
+    files = [path.name for path in Path(logger.log_dir).glob("events.out.tfevents.*")]
+    assert [name.endswith(".gradlab") for name in sorted(files)] == [False, True]
+
+
 def test_a_gradient_that_the_scaler_skips_is_counted_and_no_error():
     stop, module = StopAtNonFinite(), Net()
     module.net[0].weight.grad = torch.full_like(module.net[0].weight, float("inf"))
@@ -214,3 +232,42 @@ def test_a_compiled_model_may_be_watched_without_recording(tmp_path):
     lab.end_step()
     lab.close()
     assert "gradient/net.0.weight/l2" in memory.scalars()
+
+
+def test_mixed_precision_is_no_disagreement(tmp_path):
+    """A bias before BatchNorm has a true gradient of zero: what is left is the rounding of bfloat16."""
+
+    class Convolution(Net):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.net = nn.Sequential(nn.Conv1d(1, 8, 3), nn.BatchNorm1d(8), nn.ReLU(), nn.Flatten(), nn.Linear(24, 2))
+
+        def training_step(self, batch, index):
+            x, y = (t.float() for t in batch)
+            return nn.functional.mse_loss(self.net(x.unsqueeze(1)), y)
+
+    lab, _ = fit(Convolution(), tmp_path, precision="bf16-mixed")
+    assert lab.lab.tally.backwards == 4
+    assert lab.lab.tally.disagreements == 0
+
+
+def test_a_wrong_function_is_named_in_mixed_precision_too(tmp_path):
+    class Half(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    class Wrong(Net):
+        def training_step(self, batch, index):
+            x, y = (t.float() for t in batch)
+            return nn.functional.mse_loss(Half.apply(self.net.float()(x)), y)
+
+    lab, _ = fit(Wrong(), tmp_path, precision="bf16-mixed")
+    first = lab.lab.tally.first
+    assert first is not None
+    assert first.reconciliation.culprit.function == "Half"

@@ -43,8 +43,9 @@ class EventFile:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         directory = Path(folder)
         directory.mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads a run's files in the order of their names, so time comes first.
-        origin = f"{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
+        # TensorBoard reads a run's files in the order of their names, so time comes first. Other writers' names are
+        # made likewise: without a word of our own, one opened in the same second could be the same.
+        origin = f"{socket.gethostname()}.{os.getpid()}.{next(_numbers)}.gradlab"
         self.path = directory / f"events.out.tfevents.{int(time.time()):010d}.{origin}"
         self._file = open(self.path, "xb")  # noqa: SIM115 (closed by close)
         self.write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))  # pyright: ignore[reportAttributeAccessIssue]
