@@ -57,6 +57,7 @@ class GradientLabCallback(pl.Callback):
         self._lab: GradientLab | None = None
         self._loss: Tensor | None = None
         self._updates = Updates()
+        self._scaler: Any = None
 
     @property
     def lab(self) -> GradientLab:
@@ -76,6 +77,7 @@ class GradientLabCallback(pl.Callback):
         sinks = [*(self._sinks or []), *self._own_sinks, *memory]
         self._lab = GradientLab(pl_module.get_submodule(self._root), self._probes, sinks, **self._settings)
         self._updates = Updates()
+        self._scaler = getattr(trainer.precision_plugin, "scaler", None)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
         self._updates.begin_batch(trainer.global_step)
@@ -89,14 +91,14 @@ class GradientLabCallback(pl.Callback):
         assert self._loss is not None
         # In manual optimization the user's code clips before Lightning calls any hook.
         keep = not pl_module.automatic_optimization
-        self.lab.after_backward(self._loss, _scale_of(trainer, self._loss.device), keep)
+        self.lab.after_backward(self._loss, self._scale(self._loss.device), keep)
         self._loss = None
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         label, only = self._updates.of(optimizer, trainer.optimizers)
-        scale = _scale_of(trainer, None) if unscales_by_itself(optimizer) else None
+        scale = self._scale(trainer.strategy.root_device) if unscales_by_itself(optimizer) else None
         self.lab.before_update((group["lr"] for group in optimizer.param_groups), label, only, scale)
         if not pl_module.automatic_optimization:  # the batch may go on with a further update
             self._updates.count += 1
@@ -120,6 +122,10 @@ class GradientLabCallback(pl.Callback):
         if self._own_sinks:
             rank_zero_info(f"gradlab: {self.lab.summary()}")
             rank_zero_info(f"gradlab: {command(_folder(trainer))} then {deep_link(self.lab.tags)}")
+
+    def _scale(self, device: torch.device) -> Tensor | None:
+        """By what a gradient scaler multiplies the loss; None where there is none."""
+        return None if self._scaler is None else scale_of(self._scaler, device)
 
     def _end(self) -> None:
         if self._lab is not None:
@@ -161,12 +167,6 @@ class StopAtNonFinite(pl.Callback):
     def _loss_again(self, pl_module: pl.LightningModule) -> Tensor:
         result = pl_module.training_step(*self._batch)
         return result["loss"] if isinstance(result, Mapping) else result  # type: ignore[return-value]
-
-
-def _scale_of(trainer: pl.Trainer, device: torch.device | None) -> Tensor | None:
-    """By what a gradient scaler multiplies the loss, without waiting for the device; None where there is none."""
-    scaler = getattr(trainer.precision_plugin, "scaler", None)
-    return None if scaler is None else scale_of(scaler, device or trainer.strategy.root_device)
 
 
 def _tensorboard(trainer: pl.Trainer) -> Sink:

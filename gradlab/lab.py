@@ -107,7 +107,10 @@ class GradientLab:
             self._backward = None
         self._index = index
         self._batch = range(index, index + 1) if batch is None else batch
-        self._due = [probe for probe in self.probes.values() if any(map(probe.schedule, self._batch))]
+        if len(self._batch) == 1:
+            self._due = [probe for probe in self.probes.values() if probe.schedule(index)]
+        else:
+            self._due = [probe for probe in self.probes.values() if any(map(probe.schedule, self._batch))]
         if self._can_record and any(probe.needs != "gradients" for probe in self._due):
             self._tape = Tape(lines=self.lines)
             self._tape.__enter__()

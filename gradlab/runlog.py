@@ -29,25 +29,26 @@ class RunLog:
 
     def __init__(self) -> None:
         self._losses: list[tuple[int, str, Tensor]] = []
-        self._rates: defaultdict[tuple[str, ...], dict[int, list[float]]] = defaultdict(dict)
+        self._rates: list[list[float]] = []
 
     @property
     def is_full(self) -> bool:
         return len(self._losses) >= MOST_STEPS
 
     def add(self, step: int, label: str, loss: Tensor, learning_rates: Iterable[float]) -> None:
-        """Notes one update: its loss, and the learning rate of each of the optimizer's parameter groups."""
-        self._losses.append((step, label, loss.detach()))
-        rates = [float(rate) for rate in learning_rates]
-        tags = tuple([f"learning_rate/{label}group{group}" for group in range(len(rates))])
-        self._rates[tags][step] = rates
+        """Notes one update: its loss (detached), and the learning rate of each of the optimizer's parameter groups."""
+        self._losses.append((step, label, loss))
+        self._rates.append([float(rate) for rate in learning_rates])
 
     def drain(self) -> Iterator[Record]:
         """The records since the last drain."""
         values = floats(loss for _, _, loss in self._losses)
         for (step, label, _), value in zip(self._losses, values, strict=True):
             yield Scalar(f"loss/{label}train", step, value)
-        for tags, rows in self._rates.items():
+        blocks: defaultdict[tuple[str, ...], dict[int, list[float]]] = defaultdict(dict)
+        for (step, label, _), rates in zip(self._losses, self._rates, strict=True):
+            blocks[tuple(f"learning_rate/{label}group{group}" for group in range(len(rates)))][step] = rates
+        for tags, rows in blocks.items():
             yield ScalarBlock(tags, np.array(list(rows), np.int64), np.array(list(rows.values())))
         self._losses.clear()
         self._rates.clear()

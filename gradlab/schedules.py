@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import TypeAlias
 
 Schedule: TypeAlias = Callable[[int], bool]
@@ -41,10 +42,9 @@ def log_spaced(per_decade: int) -> Schedule:
     if per_decade < 1:
         raise ValueError(f"log_spaced(per_decade) needs a count of at least 1, got {per_decade}")
 
-    def due(step: int) -> bool:
-        if step < 1:
-            return step == 0
-        decade = len(str(step)) - 1
-        return any(step == round(10 ** (d + k / per_decade)) for d in (decade - 1, decade) for k in range(per_decade))
+    @cache
+    def chosen(digits: int) -> frozenset[int]:
+        """The chosen steps among those of so many digits (and a few beyond)."""
+        return frozenset(round(10 ** (d + k / per_decade)) for d in (digits - 2, digits - 1) for k in range(per_decade))
 
-    return due
+    return lambda step: step == 0 if step < 1 else step in chosen(len(str(step)))
