@@ -177,12 +177,11 @@ class GradientLab:
 
     def end_step(self) -> None:
         """Call after the update."""
-        self.stop_recording()
-        self._tape = None
+        self.abandon_step()
         self._finish_update()
 
     def abandon_step(self) -> None:
-        """Call when a step ended by an exception: leaves no mode and no hook behind."""
+        """Leaves no mode and no hook of a step behind; call it where one ended by an exception."""
         self.stop_recording()
         self._tape = None
         if self._watch is not None:

@@ -167,7 +167,7 @@ def _draw_panel(axes: Axes, histograms: list[Histogram], scale: Scale) -> QuadMe
     mesh = axes.pcolormesh(columns, rows, np.ma.masked_equal(shares, 0), cmap=_COLORS, norm=norm, rasterized=True)
     axes.set_yscale("symlog", linthresh=scale.linear)
     axes.set_ylim(-scale.top, scale.top)
-    axes.set_yticks(_ticks(scale))
+    axes.set_yticks(style.symlog_ticks(scale.linear, scale.top, 4))
     axes.minorticks_off()
     for left, right in zip(columns[:-1][broken], columns[1:][broken], strict=True):
         axes.axvspan(left, right, color=style.VERMILLION, linewidth=0)
@@ -189,10 +189,3 @@ def _column(histogram: Histogram, rows: np.ndarray) -> np.ndarray:
     places = np.clip(np.searchsorted(rows, (edges[1:] + edges[:-1]) / 2, side="right") - 1, 0, len(share) - 1)
     np.maximum.at(share, places, counts / count)
     return share
-
-
-def _ticks(scale: Scale) -> list[float]:
-    low, high = round(np.log10(scale.linear)), int(np.floor(np.log10(scale.top)))
-    every = max(1, -(-(high - low + 1) // 4))
-    powers = [10.0**power for power in range(high, low - 1, -every)]
-    return [*(-power for power in powers), 0.0, *powers[::-1]]

@@ -88,7 +88,7 @@ def draw(panels: list[Axes], parameter: str, steps: np.ndarray, values: np.ndarr
     for axes in panels[len(chosen) :]:
         axes.remove()
     bar = panels[0].figure.colorbar(mesh, ax=panels[: len(chosen)], label="∂L/∂θ of an entry θ", pad=0.02)
-    bar.set_ticks(_powers(norm))
+    bar.set_ticks(style.symlog_ticks(norm.linthresh, norm.vmax or 1.0, 3))
     bar.minorticks_off()
     if not np.isfinite(values[chosen]).all():
         style.legend_below(panels[0], [Patch(color=style.INK, label=_BROKEN)])
@@ -106,13 +106,6 @@ def _norm(values: np.ndarray) -> SymLogNorm:
     small = float(magnitudes[magnitudes > 0].min(initial=top))
     linear = 10 ** np.floor(np.log10(max(small / 10, top * 10.0**-MOST_DECADES)))
     return SymLogNorm(linear, vmin=-top, vmax=top, base=10)
-
-
-def _powers(norm: SymLogNorm) -> list[float]:
-    low, high = round(np.log10(norm.linthresh)), int(np.floor(np.log10(norm.vmax or 1.0)))
-    every = max(1, -(-(high - low + 1) // 3))
-    powers = [10.0**power for power in range(high, low - 1, -every)]
-    return [*(-power for power in powers), 0.0, *powers[::-1]]
 
 
 def _draw_matrix(axes: Axes, matrix: np.ndarray, norm: SymLogNorm) -> QuadMesh:

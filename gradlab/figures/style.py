@@ -125,6 +125,19 @@ def column_edges(steps: np.ndarray) -> np.ndarray:
     return np.unique([2 * steps[0] - first, first, *middles, last, 2 * steps[-1] - last])
 
 
+def symlog_ticks(linear: float, top: float, most: int) -> list[float]:
+    """Powers of ten between ``linear`` and ``top``, at most so many, with their negatives and 0.
+
+    Example:
+        >>> symlog_ticks(0.1, 20.0, 2)
+        [-10.0, -0.1, 0.0, 0.1, 10.0]
+    """
+    low, high = round(np.log10(linear)), int(np.floor(np.log10(top)))
+    every = max(1, -(-(high - low + 1) // most))
+    powers = [10.0**power for power in range(high, low - 1, -every)]
+    return [*(-power for power in powers), 0.0, *powers[::-1]]
+
+
 def dress(axes: Axes, title: str, caption: str, x: str, y: str) -> None:
     """Give axes a title, a caption that says how to read the picture, and names for both directions.
 

@@ -23,6 +23,7 @@ from tensorboard.util.tensor_util import make_ndarray
 from gradlab.records import Array, Breakdown, Histogram, HistogramBlock, Scalar, ScalarBlock, Text
 from gradlab.sinks.tensorboard import summaries
 from gradlab.sinks.tensorboard.blocks import BlockReader
+from gradlab.sinks.unfold import unfold
 
 # The steps [n] int64 of one tag and its points [n]: float64 of scalars, records of anything else.
 Series: TypeAlias = tuple[np.ndarray, np.ndarray]
@@ -164,20 +165,8 @@ class Contents:
             for tag, column in zip(block.tags, block.values.T, strict=True):
                 self._scalars[tag].blocks.append((block.steps, column))
         elif block is not None:
-            for tag, histograms in zip(block.tags, _histograms(block), strict=True):
-                self._others[Histogram, tag].blocks.append((block.steps, histograms))
-
-
-def _histograms(block: HistogramBlock) -> np.ndarray:
-    """[number of tags, n] of Histogram; the edges of all at once, since they are many."""
-    low, high = block.low.astype(np.float64), block.high.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # edges too large for float32 came back infinite
-        edges = np.linspace(low, high, block.counts.shape[-1] + 1, axis=-1)
-    rows = [
-        [Histogram(tag, step, edges[row, place], block.counts[row, place]) for place, tag in enumerate(block.tags)]
-        for row, step in enumerate(block.steps.tolist())
-    ]
-    return np.array(rows, object).T
+            for tag, histograms in zip(block.tags, unfold(block), strict=True):
+                self._others[Histogram, tag].blocks.append((block.steps, np.array(histograms, object)))
 
 
 def _numbers(tensor: Any) -> np.ndarray:

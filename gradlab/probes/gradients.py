@@ -72,7 +72,6 @@ class _Watched:
     """The series of one optimizer's parameters, and what belongs to its steps beside the single parameters."""
 
     def __init__(self, label: str, series: Series) -> None:
-        self.label = label
         self._series = series
         self._blocks = Blocks(series.names, label)
         self._clippings: list[Clipping] = []

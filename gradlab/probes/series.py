@@ -133,13 +133,13 @@ class Series:
         self._bars = bars
         sizes = [_numel(p) for p in self.parameters]
         self._large = {place: Large(bars) for place, size in enumerate(sizes) if size > SMALL}
-        self._places: defaultdict[torch.device, list[int]] = defaultdict(list)
+        by_device: defaultdict[torch.device, list[int]] = defaultdict(list)
         for place, p in enumerate(self.parameters):
             if place not in self._large:
-                self._places[p.device].append(place)
+                by_device[p.device].append(place)
         self._small = [
             (places, Small([sizes[i] for i in places], bars, any(self.parameters[i].is_complex() for i in places)))
-            for places in self._places.values()
+            for places in by_device.values()
         ]
         row = sum(2 * p.element_size() * p.numel() for p in self.parameters if _numel(p) <= SMALL)
         self.most_steps = max(1, min(MOST_STEPS, MEMORY // max(row, 1)))

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gradlab.records import Array, Breakdown, Histogram, HistogramBlock, Hparams, Record, Scalar, ScalarBlock
+from gradlab.sinks.unfold import unfold
 
 _Kind = TypeVar("_Kind", bound=Record)
 
@@ -61,8 +62,8 @@ class MemorySink:
                 for tag, column in zip(record.tags, record.values.T.tolist(), strict=True):
                     self._of(Scalar, tag).extend(record.steps.tolist(), column)
             elif isinstance(record, HistogramBlock):
-                for place, tag in enumerate(record.tags):
-                    self._of(Histogram, tag).extend(record.steps.tolist(), _histograms(record, place, tag))
+                for tag, histograms in zip(record.tags, unfold(record), strict=True):
+                    self._of(Histogram, tag).extend(record.steps.tolist(), histograms)
             else:
                 self._of(type(record), record.tag).append(record.step, record)
 
@@ -210,8 +211,3 @@ class _Series:
         self.steps.append(step)
         self.values.append(value)
         self.count += 1
-
-
-def _histograms(block: HistogramBlock, place: int, tag: str) -> list[Histogram]:
-    rows = zip(block.steps.tolist(), block.low[:, place], block.high[:, place], block.counts[:, place], strict=True)
-    return [Histogram(tag, step, np.linspace(low, high, len(n) + 1), n) for step, low, high, n in rows]

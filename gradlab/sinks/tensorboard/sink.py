@@ -17,6 +17,7 @@ from gradlab.sinks.tensorboard import summaries, thinning
 from gradlab.sinks.tensorboard.blocks import BlockWriter
 from gradlab.sinks.tensorboard.event_file import EventFile
 from gradlab.sinks.tensorboard.thinning import histogram_steps, scalar_steps
+from gradlab.sinks.unfold import unfold
 
 
 class TensorBoardSink:
@@ -144,11 +145,9 @@ class TensorBoardSink:
                 for tag, value in zip(block.tags, block.values[row].tolist(), strict=True):
                     summaries.scalar(summary, tag, value)
             return
-        for row, step in enumerate(block.steps.tolist()):
-            if self._histograms(step):
-                for histogram in _histograms_of(block, row):
-                    summaries.tensor(steps[step], histogram, first=histogram.tag not in self._seen)
-                    self._seen.add(histogram.tag)
+        for histogram in _histograms_to_show(block, self._histograms):
+            summaries.tensor(steps[histogram.step], histogram, first=histogram.tag not in self._seen)
+            self._seen.add(histogram.tag)
 
     def _add_hparams(self, summary: Summary, record: Hparams) -> None:
         summaries.hparams(summary, record, self._started)
@@ -163,9 +162,8 @@ def _rows_to_show(block: ScalarBlock, due: Callable[[int], bool]) -> list[int]:
     return [row for row, step in enumerate(block.steps.tolist()) if outliers[row] or due(step)]
 
 
-def _histograms_of(block: HistogramBlock, row: int) -> Iterable[Histogram]:
-    """The histograms of one step; those of nothing are left out."""
-    for place, tag in enumerate(block.tags):
-        low, high, counts = block.low[row, place], block.high[row, place], block.counts[row, place]
-        if np.isfinite(low) and np.isfinite(high):
-            yield Histogram(tag, int(block.steps[row]), np.linspace(low, high, len(counts) + 1), counts)
+def _histograms_to_show(block: HistogramBlock, due: Callable[[int], bool]) -> list[Histogram]:
+    """Those of the steps that are due; those of nothing are left out."""
+    rows = [row for row, step in enumerate(block.steps.tolist()) if due(step)]
+    part = HistogramBlock(block.tags, block.steps[rows], block.low[rows], block.high[rows], block.counts[rows])
+    return [h for histograms in unfold(part) for h in histograms if np.isfinite(h.edges).all()]
