@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from gradlab.errors import EXIT_CODES
+from gradlab.files import write_whole
 from gradlab.links import command, deep_link
 from gradlab.tally import Disagreement, Tally
 
@@ -37,9 +37,7 @@ class Summary:
     def save(self, folder: Path) -> None:
         """Writes the file in one go, so that no half-written one is ever found."""
         text = json.dumps(_without_nan(asdict(self)), indent=2, ensure_ascii=False)
-        unfinished = folder / "summary.json.tmp"
-        unfinished.write_text(text + "\n", encoding="utf-8")
-        os.replace(unfinished, folder / "summary.json")
+        write_whole(folder / "summary.json", (text + "\n").encode())
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ process exits with 0, or with 2 and one message where nothing can be drawn.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from gradlab.errors import EXIT_CODES, BadInput
 from gradlab.figures import draw, png
+from gradlab.files import write_whole
 from gradlab.loading import Records, load
 
 
@@ -91,18 +91,7 @@ def _draw_run(records: Records, run: str, folder: Path) -> Iterator[Path]:
     loss = memory.hparams.settings.get("loss", "loss") if memory.hparams is not None else "loss"
     for name, figure in draw(memory, loss_name=str(loss)).items():
         folder.mkdir(parents=True, exist_ok=True)
-        yield _write(folder / f"{name}.png", png(figure))
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """Writes a file under another name first, so that what bears its name is whole."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
+        yield write_whole(folder / f"{name}.png", png(figure))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gradlab.figures import draw, png
+from gradlab.files import write_whole
 from gradlab.records import Figure, Record
 from gradlab.sinks import MemorySink
 
@@ -26,6 +27,6 @@ def save_all(
     records: list[Record] = []
     for name, figure in draw(memory, loss_name=loss_name, tolerance=tolerance).items():
         picture = png(figure)
-        (folder / f"{name}.png").write_bytes(picture)
+        write_whole(folder / f"{name}.png", picture)
         records.append(Figure(f"figure/{name}", step, picture))
     return records
