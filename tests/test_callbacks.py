@@ -7,6 +7,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
+from trainers import quiet_trainer
 
 import gradlab
 from gradlab.callbacks import StopAtNonFinite
@@ -73,17 +74,7 @@ def probes():
 def fit(module, tmp_path, steps=4, callback=True, strict=True, **settings):
     memory = MemorySink()
     lab = gradlab.GradientLabCallback(probes(), sinks=[memory], strict=strict)
-    trainer = pl.Trainer(
-        callbacks=[lab] if callback else [],
-        max_steps=steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        accelerator="cpu",
-        default_root_dir=str(tmp_path),
-        **settings,
-    )
+    trainer = quiet_trainer(tmp_path, steps, [lab] if callback else [], **settings)
     trainer.fit(module)
     return lab, memory
 
@@ -166,16 +157,7 @@ def test_hooks_and_modes_are_gone_after_an_exception(tmp_path):
 
 
 def test_by_default_it_writes_beside_the_trainer_and_draws_when_asked(tmp_path):
-    trainer = pl.Trainer(
-        callbacks=[gradlab.GradientLabCallback(figures=True)],
-        max_steps=3,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        accelerator="cpu",
-        default_root_dir=str(tmp_path),
-    )
+    trainer = quiet_trainer(tmp_path, 3, [gradlab.GradientLabCallback(figures=True)])
     trainer.fit(Net())
     assert len(list((tmp_path / "gradlab").glob("events.out.tfevents.*"))) == 1
     assert (tmp_path / "gradlab" / "gradient_flow.png").read_bytes().startswith(b"\x89PNG")
@@ -185,15 +167,7 @@ def test_it_writes_beside_the_trainers_own_logger(tmp_path):
     from lightning.pytorch.loggers import TensorBoardLogger
 
     logger = TensorBoardLogger(tmp_path)
-    pl.Trainer(
-        callbacks=[gradlab.GradientLabCallback()],
-        max_steps=3,
-        logger=logger,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        accelerator="cpu",
-    ).fit(Net())
+    quiet_trainer(tmp_path, 3, [gradlab.GradientLabCallback()], logger=logger).fit(Net())
     files = [path.name for path in Path(logger.log_dir).glob("events.out.tfevents.*")]
     assert [name.endswith(".gradlab") for name in sorted(files)] == [False, True]
 

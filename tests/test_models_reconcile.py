@@ -5,6 +5,7 @@ from functools import partial
 import lightning.pytorch as pl
 import pytest
 import torch
+from trainers import quiet_trainer
 
 from gradlab.callbacks import GradientLabCallback
 from gradlab.data import Characters
@@ -36,16 +37,7 @@ def trained(name, tmp_path, callbacks=(), dtype=torch.float32):
     data = Characters(batch_size=8, context=CONTEXT)
     network = MODELS[name](vocabulary=data.vocabulary).to(dtype)
     module = DescentModule(network, CrossEntropy(), partial(torch.optim.Adam, lr=0.01))
-    trainer = pl.Trainer(
-        callbacks=list(callbacks),
-        max_steps=STEPS,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        accelerator="cpu",
-        default_root_dir=str(tmp_path),
-    )
+    trainer = quiet_trainer(tmp_path, STEPS, callbacks)
     trainer.fit(module, datamodule=data)
     return network
 

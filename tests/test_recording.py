@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
+from oracles import statistics_of
 from torch import nn
+from trainers import quiet_trainer
 
 import gradlab
 from gradlab.data import Batches
@@ -73,34 +75,15 @@ def fit(module, tmp_path, steps=4, spy=None, lab=True, probes=None, ckpt=None, *
     memory = MemorySink()
     probes = {"gradients": GradientProbe()} if probes is None else probes
     callback = gradlab.GradientLabCallback(probes, sinks=[memory], strict=True)
-    trainer = pl.Trainer(
-        callbacks=[*([spy] if spy else []), *([callback] if lab else [])],
-        max_steps=steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        accelerator="cpu",
-        default_root_dir=str(tmp_path),
-        **settings,
-    )
+    callbacks = [*([spy] if spy else []), *([callback] if lab else [])]
+    trainer = quiet_trainer(tmp_path, steps, callbacks, **settings)
     trainer.fit(module, ckpt_path=ckpt)
     return memory, trainer
 
 
-def expected(g, previous=None, before=None, after=None):
-    """The fields of one parameter at one step, by NumPy in double precision."""
-    found = {
-        "l2": np.linalg.norm(g.ravel()),
-        "linf": np.abs(g).max(),
-        "rms": np.sqrt(np.mean(g**2)),
-        "mean": g.mean(),
-        "std": g.std(),
-        "min": g.min(),
-        "max": g.max(),
-        "zeros": np.mean(g == 0),
-        "nonfinite": np.mean(~np.isfinite(g)),
-    }
+def expected(g, previous=None):
+    """The fields of one parameter at one step."""
+    found = statistics_of(g)
     if previous is not None:
         found["cosine"] = np.sum(g * previous) / np.linalg.norm(g) / np.linalg.norm(previous)
     return found
@@ -314,10 +297,7 @@ def test_an_exception_loses_nothing(tmp_path):
 
     memory, spy = MemorySink(), Spy()
     callback = gradlab.GradientLabCallback({"gradients": GradientProbe()}, sinks=[memory])
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    trainer = pl.Trainer(
-        callbacks=[spy, callback], max_steps=9, accelerator="cpu", default_root_dir=str(tmp_path), **quiet
-    )
+    trainer = quiet_trainer(tmp_path, 9, [spy, callback])
     with pytest.raises(RuntimeError, match="on purpose"):
         trainer.fit(Fails())
     assert_follows(memory, spy, rel=1e-5, steps=[0, 1, 2])
@@ -332,10 +312,7 @@ def test_ctrl_c_loses_nothing(tmp_path):
 
     memory, spy = MemorySink(), Spy()
     callback = gradlab.GradientLabCallback({"gradients": GradientProbe()}, sinks=[memory])
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    trainer = pl.Trainer(
-        callbacks=[spy, callback], max_steps=9, accelerator="cpu", default_root_dir=str(tmp_path), **quiet
-    )
+    trainer = quiet_trainer(tmp_path, 9, [spy, callback])
     with pytest.raises(SystemExit):
         trainer.fit(Stops())
     assert_follows(memory, spy, rel=1e-5, steps=[0, 1, 2])

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from oracles import statistics_of
 
 from gradlab.probes.pieces import PIECE, in_pieces
 from gradlab.probes.series import SMALL, Series
@@ -16,23 +17,8 @@ entries = st.builds(lambda size, sign: size * sign, sizes, st.sampled_from([-1.0
 rows = arrays.arrays(np.float64, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=entries)
 
 
-def by_numpy(g):
-    with np.errstate(all="ignore"):
-        return {
-            "l2": np.linalg.norm(g),
-            "linf": np.abs(g).max(),
-            "rms": np.linalg.norm(g) / np.sqrt(g.size),
-            "mean": g.mean(),
-            "std": g.std(),
-            "min": g.min(),
-            "max": g.max(),
-            "zeros": np.mean(g == 0),
-            "nonfinite": np.mean(~np.isfinite(g)),
-        }
-
-
 def check(found, g, rel):
-    for name, value in by_numpy(g).items():
+    for name, value in statistics_of(g).items():
         scale = np.abs(g[np.isfinite(g)]).max(initial=0)
         got = float(found[FIELDS.index(name)])
         assert got == pytest.approx(value, rel=rel, abs=rel * scale, nan_ok=True), name
