@@ -1,0 +1,1 @@
+"""Comparing witnesses: what is checked, the verdicts, and the report."""

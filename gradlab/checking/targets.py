@@ -1,0 +1,276 @@
+"""From what a user wants checked (a function, a module, a Function, a LightningModule) to a `Problem`."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import keystr, tree_flatten_with_path
+
+from gradlab.errors import BadInput
+from gradlab.witnesses.problem import Problem, Variable
+from gradlab.witnesses.surroundings import Surroundings
+
+WHAT = "a function, an nn.Module, a torch.autograd.Function, or a LightningModule with a batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be checked, before it becomes a problem.
+
+    Attributes:
+        name: of the function or class.
+        call: is called with the arguments.
+        module: the module whose parameters are checked; its own copy where it can be copied.
+        is_copy: whether ``module`` is a copy, which belongs to the check alone.
+        prefix: see `Problem`.
+        seen: the user's own modules that a call may reach: what they hold is put back.
+        names: of the positional arguments.
+    """
+
+    name: str
+    call: Callable[..., Any]
+    module: nn.Module | None
+    is_copy: bool
+    prefix: str
+    seen: tuple[nn.Module, ...]
+    names: tuple[str, ...]
+
+
+def target_of(target: Any) -> Target:
+    """Recognizes what can be checked.
+
+    Raises:
+        BadInput: it is none of the four.
+    """
+    if isinstance(target, nn.Module):
+        return _module(getattr(target, "_orig_mod", target))  # a compiled module: the one that it was made from
+    if inspect.isclass(target) and issubclass(target, torch.autograd.Function):
+        names = _names(target.forward)
+        skip = 0 if _has_setup_context(target) else 1
+        return Target(target.__name__, target.apply, None, False, "", (), names[skip:])
+    if inspect.isclass(target) and issubclass(target, nn.Module):
+        raise BadInput(f"{target.__name__} is a class: give an instance of it, such as {target.__name__}(...)")
+    if not callable(target):
+        raise BadInput(f"check needs {WHAT}; got a {type(target).__name__}")
+    name = getattr(target, "__qualname__", type(target).__name__).rpartition("<locals>.")[2]
+    return Target(name, target, None, False, "", tuple(_modules_near(target)), _names(target))
+
+
+def _module(module: nn.Module) -> Target:
+    try:
+        own, is_copy = copy.deepcopy(module), True
+    except Exception:  # whatever a module holds that cannot be copied: then it is used itself, and put back
+        own, is_copy = module, False
+    if is_copy:
+        own.zero_grad()  # a gradient of the user's is no part of the check
+    seen = () if is_copy else (module,)
+    if _is_lightning(module):
+        step = _Step(own)
+        return Target(type(module).__name__, step, step, is_copy, "model.", seen, ("batch", "batch_index"))
+    return Target(type(module).__name__, own, own, is_copy, "", seen, _names(module.forward))
+
+
+def _is_lightning(module: nn.Module) -> bool:
+    """Whether a module is a LightningModule with a training step of its own; Lightning is not imported for it."""
+    bases = [base for base in type(module).__mro__ if base.__name__ == "LightningModule"]
+    return bool(bases) and type(module).training_step is not bases[0].training_step  # type: ignore[attr-defined]
+
+
+class _Step(nn.Module):
+    """A LightningModule's training step as the forward pass of a module: batch in, loss out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.train(model.training)
+        self._takes_index = len(_names(model.training_step)) > 1
+
+    def forward(self, batch: Any, batch_index: int = 0) -> Any:
+        result = self.model.training_step(batch, batch_index) if self._takes_index else self.model.training_step(batch)
+        return result["loss"] if isinstance(result, Mapping) else result
+
+
+def _has_setup_context(function: type[torch.autograd.Function]) -> bool:
+    return function.setup_context is not torch.autograd.function._SingleLevelFunction.setup_context
+
+
+def _names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a function's positional parameters; empty where Python does not know them."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name for p in parameters if p.kind in kinds)
+
+
+# --- what a function found elsewhere --------------------------------------------------------------------------
+
+
+def surrounding_values(function: Any) -> Iterator[tuple[str, Any]]:
+    """What a function sees by name without being given it: closure, globals, ``partial``'s arguments, ``self``."""
+    while isinstance(function, functools.partial):
+        yield from ((f"argument {n}", value) for n, value in enumerate(function.args))
+        yield from function.keywords.items()
+        function = function.func
+    if (owner := getattr(function, "__self__", None)) is not None:
+        yield "self", owner
+    if not inspect.isfunction(plain := getattr(function, "__func__", function)):
+        yield from vars(function).items() if hasattr(function, "__dict__") else ()
+        plain = getattr(type(function), "__call__", None)
+    if inspect.isfunction(plain):
+        found = inspect.getclosurevars(plain)
+        yield from {**found.globals, **found.nonlocals}.items()
+
+
+def _modules_near(function: Any) -> Iterator[nn.Module]:
+    return (value for _, value in surrounding_values(function) if isinstance(value, nn.Module))
+
+
+def name_captured(function: Any, leaves: Iterable[Tensor]) -> list[str]:
+    """Names for tensors that a function found by itself, as a reader of its source would call them.
+
+    Example:
+        >>> w = torch.ones(2, requires_grad=True)
+        >>> name_captured(lambda x: x * w, [w, torch.ones(3)])
+        ['w', 'tensor 1 of shape (3,)']
+    """
+    known: dict[int, str] = {}
+    for name, value in surrounding_values(function):
+        if isinstance(value, Tensor):
+            known.setdefault(id(value), name)
+        elif isinstance(value, nn.Module):
+            for path, parameter in value.named_parameters():
+                known.setdefault(id(parameter), f"{name}.{path}")
+        elif name == "self" and hasattr(value, "__dict__"):
+            known.update({id(v): f"self.{n}" for n, v in vars(value).items() if isinstance(v, Tensor)})
+    return [known.get(id(t), f"tensor {n} of shape {tuple(t.shape)}") for n, t in enumerate(leaves)]
+
+
+# --- the problem ----------------------------------------------------------------------------------------------
+
+
+def problem_of(
+    target: Target,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    loss: Callable[[Any], Tensor] | None,
+    captured: Iterable[Variable] = (),
+    dtype: torch.dtype | None = None,
+) -> Problem:
+    """Gives each tensor to differentiate a name and, for an argument, a leaf of its own.
+
+    Args:
+        target: what is called.
+        args, kwargs: the arguments. Of their floating tensors those are checked that require a gradient; all, where
+            none does.
+        loss: maps the output to a scalar, or None.
+        captured: further tensors that the function uses.
+        dtype: floating arguments become this dtype (complex ones its complex counterpart); None leaves them.
+    """
+    paths, spec = tree_flatten_with_path((args, dict(kwargs)))
+    leaves = [leaf for _, leaf in paths]
+    chosen = _chosen(leaves)
+    names = _unique([_argument_name(path, target.names) for path, _ in paths], target)
+    variables = []
+    for position, leaf in enumerate(leaves):
+        if isinstance(leaf, Tensor):
+            leaves[position] = leaf = own_leaf(leaf, dtype, requires_grad=position in chosen)
+            if position in chosen:
+                variables.append(Variable(names[position], "input", leaf, position))
+    variables += [Variable(name, "parameter", p) for name, p in _parameters(target)]
+    modules = [m for m in (target.module, *target.seen) if m is not None]
+    return Problem(
+        target.call,
+        leaves,
+        spec,
+        [*variables, *captured],
+        loss,
+        target.module,
+        target.prefix,
+        Surroundings(modules),
+    )
+
+
+def _parameters(target: Target) -> Iterator[tuple[str, nn.Parameter]]:
+    if target.module is not None:
+        named = target.module.named_parameters()
+        yield from ((n.removeprefix(target.prefix), p) for n, p in named if p.requires_grad and _is_floating(p))
+
+
+def _chosen(leaves: list[Any]) -> set[int]:
+    """The positions of the arguments to check."""
+    floating = {n for n, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and _is_floating(leaf)}
+    asking = {n for n in floating if leaves[n].requires_grad}
+    return asking or floating
+
+
+def _is_floating(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _argument_name(path: tuple, names: tuple[str, ...]) -> str:
+    """``x``, ``x[0]``, ``batch['label']``: as the user would write it."""
+    kind, *rest = path
+    if kind.idx == 0:
+        position = rest[0].idx
+        name = names[position] if position < len(names) else f"argument {position}"
+    else:
+        name = str(rest[0].key)
+    return name + keystr(tuple(rest[1:]))
+
+
+def _unique(names: list[str], target: Target) -> list[str]:
+    """An argument that is called like a parameter gets another name."""
+    taken = {name for name, _ in _parameters(target)}
+    return [f"{name} (argument)" if name in taken else name for name in names]
+
+
+def own_leaf(tensor: Tensor, dtype: torch.dtype | None = None, requires_grad: bool = False) -> Tensor:
+    """A leaf with a tensor's numbers and strides, in memory of its own.
+
+    Example:
+        >>> own_leaf(torch.zeros(3, 2).t(), torch.float64).stride()
+        (1, 2)
+    """
+    content = tensor.detach() if dtype is None else _cast(tensor.detach(), dtype)
+    if content.layout is not torch.strided:
+        return content.clone().requires_grad_(requires_grad)
+    span = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)) if tensor.numel() else 0
+    memory = torch.zeros(span, dtype=content.dtype, device=content.device)
+    leaf = memory.as_strided(tensor.shape, tensor.stride()) if span else torch.empty_like(content)
+    if 0 in tensor.stride() and tensor.numel():
+        places = tuple(slice(0, 1) if s == 0 else slice(None) for s in tensor.stride())
+        leaf[places].copy_(content[places])
+    else:
+        leaf.copy_(content)
+    return leaf.detach().requires_grad_(requires_grad)
+
+
+def in_dtype(target: Target, dtype: torch.dtype) -> Target:
+    """The same target with a copy of its module in another floating dtype.
+
+    Raises:
+        BadInput: the module cannot be copied.
+    """
+    if target.module is None:
+        return target
+    if not target.is_copy:
+        raise BadInput("the module cannot be copied")
+    module = copy.deepcopy(target.module)._apply(lambda t: _cast(t, dtype))
+    return replace(target, call=module, module=module)
+
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A floating tensor in another precision; a complex one stays complex, and a whole number what it is."""
+    if tensor.is_complex():
+        return tensor.to(dtype.to_complex())
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
