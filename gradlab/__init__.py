@@ -7,13 +7,30 @@ from gradlab.backprop import Gradients, MissingRuleError, Tape, TapeError
 
 if TYPE_CHECKING:
     from gradlab.callbacks import GradientLabCallback
+    from gradlab.checking import GradientError, check
     from gradlab.loading import load
     from gradlab.watching import watch
 
-__all__ = ["GradientLabCallback", "Gradients", "MissingRuleError", "Tape", "TapeError", "load", "watch"]
+__all__ = [
+    "GradientError",
+    "GradientLabCallback",
+    "Gradients",
+    "MissingRuleError",
+    "Tape",
+    "TapeError",
+    "check",
+    "load",
+    "watch",
+]
 
 # Lightning and TensorBoard take seconds to import, and whoever only uses the tape needs neither.
-_LATE = {"GradientLabCallback": "gradlab.callbacks", "load": "gradlab.loading", "watch": "gradlab.watching"}
+_LATE = {
+    "GradientError": "gradlab.checking",
+    "GradientLabCallback": "gradlab.callbacks",
+    "check": "gradlab.checking",
+    "load": "gradlab.loading",
+    "watch": "gradlab.watching",
+}
 
 
 def __getattr__(name: str) -> Any:

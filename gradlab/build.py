@@ -68,6 +68,17 @@ def build(cfg: DictConfig) -> Parts:
     return Parts(model, loss, optimizer, data, {name: _make(cfg.probes, name, "probes.") for name in cfg.probes})
 
 
+def check_parts(cfg: DictConfig) -> tuple[nn.Module, nn.Module | None, pl.LightningDataModule]:
+    """The parts that a check needs: model, loss (None where none is chosen) and data."""
+    data = _make(cfg, "data")
+    _set_up(data)
+    loss = _make(cfg, "loss") if cfg.get("loss") is not None else None
+    model = _make(cfg, "model")
+    if not isinstance(model, nn.Module):
+        raise BadInput(f"model: {type(model).__name__} is no torch.nn.Module: give a class that is one")
+    return model, loss, data
+
+
 def _set_up(data: Any) -> None:
     if not isinstance(data, pl.LightningDataModule):
         raise BadInput(f"data: {type(data).__name__} is no LightningDataModule: give a class that is one")

@@ -29,7 +29,7 @@ class GraphWatch:
     """
 
     def __init__(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
-        self.nodes: list[Node] = _nodes_of(loss)
+        self.nodes: list[Node] = nodes_of(loss)
         known = set(self.nodes)
         accumulators = (get_gradient_edge(leaf).node for leaf in leaves if leaf.requires_grad and leaf.is_leaf)
         self.nodes += [node for node in accumulators if node not in known]
@@ -69,7 +69,7 @@ def is_leaf(node: Node) -> bool:
     return hasattr(node, "variable")
 
 
-def _nodes_of(loss: Tensor) -> list[Node]:
+def nodes_of(loss: Tensor) -> list[Node]:
     """Every node that the loss reaches, found without recursion: a deep graph would exhaust the stack."""
     seen: dict[Node, None] = {}
     stack = [loss.grad_fn] if loss.grad_fn is not None else []

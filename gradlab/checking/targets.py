@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import keystr, tree_flatten_with_path
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves
 
 from gradlab.errors import BadInput
+from gradlab.witnesses.leaves import cast, twin
 from gradlab.witnesses.problem import Problem, Variable
-from gradlab.witnesses.surroundings import Surroundings
+from gradlab.witnesses.surroundings import Surroundings, untouched
 
 WHAT = "a function, an nn.Module, a torch.autograd.Function, or a LightningModule with a batch"
 
@@ -59,7 +62,8 @@ def target_of(target: Any) -> Target:
         raise BadInput(f"{target.__name__} is a class: give an instance of it, such as {target.__name__}(...)")
     if not callable(target):
         raise BadInput(f"check needs {WHAT}; got a {type(target).__name__}")
-    name = getattr(target, "__qualname__", type(target).__name__).rpartition("<locals>.")[2]
+    name = getattr(target, "__qualname__" if inspect.isfunction(target) else "__name__", type(target).__name__)
+    name = name.rpartition("<locals>.")[2]
     return Target(name, target, None, False, "", tuple(_modules_near(target)), _names(target))
 
 
@@ -71,13 +75,13 @@ def _module(module: nn.Module) -> Target:
     if is_copy:
         own.zero_grad()  # a gradient of the user's is no part of the check
     seen = () if is_copy else (module,)
-    if _is_lightning(module):
+    if is_lightning(module):
         step = _Step(own)
         return Target(type(module).__name__, step, step, is_copy, "model.", seen, ("batch", "batch_index"))
     return Target(type(module).__name__, own, own, is_copy, "", seen, _names(module.forward))
 
 
-def _is_lightning(module: nn.Module) -> bool:
+def is_lightning(module: nn.Module) -> bool:
     """Whether a module is a LightningModule with a training step of its own; Lightning is not imported for it."""
     bases = [base for base in type(module).__mro__ if base.__name__ == "LightningModule"]
     return bool(bases) and type(module).training_step is not bases[0].training_step  # type: ignore[attr-defined]
@@ -88,9 +92,9 @@ class _Step(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.train(model.training)
-        self._takes_index = len(_names(model.training_step)) > 1
+        self._takes_index = len(_names(self.model.training_step)) > 1
 
     def forward(self, batch: Any, batch_index: int = 0) -> Any:
         result = self.model.training_step(batch, batch_index) if self._takes_index else self.model.training_step(batch)
@@ -101,7 +105,7 @@ def _has_setup_context(function: type[torch.autograd.Function]) -> bool:
     return function.setup_context is not torch.autograd.function._SingleLevelFunction.setup_context
 
 
-def _names(function: Callable[..., Any]) -> tuple[str, ...]:
+def _names(function: Any) -> tuple[str, ...]:
     """The names of a function's positional parameters; empty where Python does not know them."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -109,6 +113,19 @@ def _names(function: Callable[..., Any]) -> tuple[str, ...]:
         return ()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return tuple(p.name for p in parameters if p.kind in kinds)
+
+
+@contextmanager
+def undisturbed(target: Target, arguments: Any) -> Iterator[None]:
+    """Nothing of the user's is changed, nothing is compiled, and grad mode is on."""
+    modules = [*target.seen, *((target.module,) if target.module is not None and not target.is_copy else ())]
+    modules += [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, nn.Module)]
+    with ExitStack() as stack:
+        stack.enter_context(untouched(modules, ()))
+        stack.enter_context(torch.enable_grad())
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield
 
 
 # --- what a function found elsewhere --------------------------------------------------------------------------
@@ -124,7 +141,7 @@ def surrounding_values(function: Any) -> Iterator[tuple[str, Any]]:
         yield "self", owner
     if not inspect.isfunction(plain := getattr(function, "__func__", function)):
         yield from vars(function).items() if hasattr(function, "__dict__") else ()
-        plain = getattr(type(function), "__call__", None)
+        plain = vars(type(function)).get("__call__")
     if inspect.isfunction(plain):
         found = inspect.getclosurevars(plain)
         yield from {**found.globals, **found.nonlocals}.items()
@@ -182,7 +199,7 @@ def problem_of(
     variables = []
     for position, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
-            leaves[position] = leaf = own_leaf(leaf, dtype, requires_grad=position in chosen)
+            leaves[position] = leaf = twin(leaf, dtype).requires_grad_(position in chosen)
             if position in chosen:
                 variables.append(Variable(names[position], "input", leaf, position))
     variables += [Variable(name, "parameter", p) for name, p in _parameters(target)]
@@ -207,13 +224,18 @@ def _parameters(target: Target) -> Iterator[tuple[str, nn.Parameter]]:
 
 def _chosen(leaves: list[Any]) -> set[int]:
     """The positions of the arguments to check."""
-    floating = {n for n, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and _is_floating(leaf)}
+    floating = {n for n, t in enumerate(leaves) if isinstance(t, Tensor) and _is_floating(t) and _is_dense(t)}
     asking = {n for n in floating if leaves[n].requires_grad}
     return asking or floating
 
 
 def _is_floating(tensor: Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """A sparse tensor has no entries that could be moved one by one."""
+    return tensor.layout is torch.strided
 
 
 def _argument_name(path: tuple, names: tuple[str, ...]) -> str:
@@ -233,27 +255,6 @@ def _unique(names: list[str], target: Target) -> list[str]:
     return [f"{name} (argument)" if name in taken else name for name in names]
 
 
-def own_leaf(tensor: Tensor, dtype: torch.dtype | None = None, requires_grad: bool = False) -> Tensor:
-    """A leaf with a tensor's numbers and strides, in memory of its own.
-
-    Example:
-        >>> own_leaf(torch.zeros(3, 2).t(), torch.float64).stride()
-        (1, 2)
-    """
-    content = tensor.detach() if dtype is None else _cast(tensor.detach(), dtype)
-    if content.layout is not torch.strided:
-        return content.clone().requires_grad_(requires_grad)
-    span = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)) if tensor.numel() else 0
-    memory = torch.zeros(span, dtype=content.dtype, device=content.device)
-    leaf = memory.as_strided(tensor.shape, tensor.stride()) if span else torch.empty_like(content)
-    if 0 in tensor.stride() and tensor.numel():
-        places = tuple(slice(0, 1) if s == 0 else slice(None) for s in tensor.stride())
-        leaf[places].copy_(content[places])
-    else:
-        leaf.copy_(content)
-    return leaf.detach().requires_grad_(requires_grad)
-
-
 def in_dtype(target: Target, dtype: torch.dtype) -> Target:
     """The same target with a copy of its module in another floating dtype.
 
@@ -264,13 +265,5 @@ def in_dtype(target: Target, dtype: torch.dtype) -> Target:
         return target
     if not target.is_copy:
         raise BadInput("the module cannot be copied")
-    module = copy.deepcopy(target.module)._apply(lambda t: _cast(t, dtype))
+    module = copy.deepcopy(target.module)._apply(lambda t: cast(t, dtype))
     return replace(target, call=module, module=module)
-
-
-
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A floating tensor in another precision; a complex one stays complex, and a whole number what it is."""
-    if tensor.is_complex():
-        return tensor.to(dtype.to_complex())
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor

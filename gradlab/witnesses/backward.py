@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 
 from gradlab.agreement import coarsest
-from gradlab.backprop import MissingRuleError, Tape, TapeError, Term
+from gradlab.backprop import Entry, MissingRuleError, Tape, TapeError, Term
 from gradlab.graph import GraphWatch, is_leaf
 from gradlab.reconcile import Reconciliation, reconcile
+from gradlab.tensors import dense
+from gradlab.witnesses.misshapen import misshapen_gradients
 from gradlab.witnesses.problem import Problem
 
 
@@ -21,11 +26,17 @@ class Backward:
         manual: the same by the handwritten sweep; empty where there is none.
         reconciliation: the two side by side, with the operation to blame; None where there is no sweep.
         failure: why there is no handwritten sweep; empty where there is one.
+        noise: how far roundings on the way may have carried L: √Σ(ε·v·∂L/∂v)² over every number v that an operation
+            made, the first-order error analysis of a computation (Higham, *Accuracy and Stability*, §3.3, with
+            independent roundings); 0 where there is no sweep.
         error: what autograd raised; None where it went through.
         attached: whether L is connected with any leaf at all.
         found: leaves that the forward pass met and that are no variables.
         dtypes: every floating dtype in which an operation computed.
+        has_functions: whether a custom Function is among the nodes of autograd's graph.
         operations: the names of the operations that ran.
+        cuts: where the forward pass took a value out of autograd's sight, by ``detach`` or under ``no_grad``.
+        misshapen: gradients that a custom Function returned in another shape than its input's.
     """
 
     def __init__(self, problem: Problem, lines: bool = True) -> None:
@@ -34,8 +45,10 @@ class Backward:
         self.manual: dict[str, Tensor | None] = {}
         self.reconciliation: Reconciliation | None = None
         self.failure = ""
+        self.noise = 0.0
         self.error: Exception | None = None
         leaves = [v.tensor for v in problem.variables.values()]
+        problem.settle()
         with torch.enable_grad(), Tape(lines=lines) as tape:
             loss = problem.value()
         self.value = float(loss.detach())
@@ -43,6 +56,8 @@ class Backward:
         self.dtypes = {v.tensor.dtype for e in tape.entries for v in e.outputs if v is not None and v.is_differentiable}
         self.operations = tuple(dict.fromkeys(entry.name for entry in tape.entries))
         watch = GraphWatch(loss, leaves)
+        self.has_functions = any(isinstance(node, BackwardCFunction) for node in watch.nodes)
+        self.cuts = _cuts(tape, self.has_functions)
         met = [*(n.variable for n in watch.nodes if is_leaf(n)), *(t for t in tape.sources.values() if t.requires_grad)]
         known = {id(t) for t in leaves}
         self.found = list({id(t): t for t in met if t.is_leaf and id(t) not in known}.values())
@@ -56,16 +71,21 @@ class Backward:
         for name, variable in problem.variables.items():
             gradient = arrived.get(id(variable.tensor))
             self.autograd[name] = None if gradient is None else gradient.detach()
+        self.misshapen = misshapen_gradients(watch) if self.error is None else []
         self._sweep(tape, loss, watch)
 
     def _run(self, loss: Tensor, leaves: list[Tensor]) -> None:
         if not self.attached:
             return
+        every = [*leaves, *self.found]
+        aside = [leaf.grad for leaf in every]
+        for leaf in every:
+            leaf.grad = None
         try:
             loss.backward(retain_graph=True)
         finally:
-            for leaf in [*leaves, *self.found]:
-                leaf.grad = None
+            for leaf, grad in zip(every, aside, strict=True):
+                leaf.grad = grad
 
     def _sweep(self, tape: Tape, loss: Tensor, watch: GraphWatch) -> None:
         terms: list[Term] = []
@@ -74,6 +94,7 @@ class Backward:
         except (TapeError, MissingRuleError) as error:
             self.failure = str(error)
             return
+        self.noise = self.epsilon * _carried(terms)
         variables = self.problem.variables
         self.manual = {name: gradients.get(v.tensor) for name, v in variables.items()}
         if self.error is None:
@@ -84,3 +105,30 @@ class Backward:
         """The rounding unit of the coarsest dtype that took part."""
         dtype = coarsest(self.dtypes)
         return torch.finfo(dtype).eps if dtype is not None else torch.finfo(torch.float64).eps
+
+
+def _cuts(tape: Tape, has_functions: bool) -> tuple[str, ...]:
+    """Each place where a value that requires a gradient goes on without one."""
+    read = {value for entry in tape.entries for value in entry.inputs}
+
+    def is_cut(entry: Entry) -> bool:
+        if not any(value.tensor.requires_grad for value in entry.inputs):
+            return False
+        if entry.grad_mode:  # autograd detaches what it saves for itself; nobody reads that on the way forward
+            return entry.name == "detach" and any(value in read for value in entry.outputs)
+        return not has_functions  # what runs inside a custom Function is the Function's business
+
+    places = ((e, f" ({e.line})" if e.line else "") for e in tape.entries if is_cut(e))
+    return tuple(dict.fromkeys(f"{entry.name} in module {entry.scope.label}{line}" for entry, line in places))
+
+
+def _carried(terms: list[Term]) -> float:
+    """√Σ(v·∂L/∂v)² over the outputs of all operations."""
+    total = 0.0
+    for term in terms:
+        for value, gradient in zip(term.entry.outputs, term.upstream, strict=True):
+            if value is not None and gradient is not None:
+                product = dense(value.tensor).detach().abs().double() * dense(gradient).abs().double()
+                size = float(product.square().sum())
+                total += size if math.isfinite(size) else 0.0
+    return math.sqrt(total)

@@ -22,7 +22,8 @@ from torch import Tensor
 from gradlab.witnesses.moves import Moves, flat
 
 RATIO = 4.0  # between one step of the sweep and the next
-ROUNDINGS = 4.0  # L is known to a few roundings of the terms that it is the sum of
+TINY = 1e-100  # below, quotients of differences overflow
+ROUNDINGS = 4.0  # how far L may be off, in units of `Moves.noise`
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def scale_of(x: Tensor) -> Tensor:
     return torch.where(size.isfinite(), torch.maximum(size, usual), usual)
 
 
-def central_differences(moves: Moves, name: str, places: Tensor) -> tuple[Tensor, Tensor]:
+def central_differences(moves: Moves, name: str, places: Tensor) -> Tensor:
     """∂L by each of some entries, by one central difference each; by both directions of a complex one.
 
     Args:
@@ -80,22 +81,27 @@ def central_differences(moves: Moves, name: str, places: Tensor) -> tuple[Tensor
         places: of the entries in the flat variable, shape [k].
 
     Returns:
-        The derivatives (float64, or complex128 for ∂L/∂Re + i·∂L/∂Im), shape [k], and the rounding error to expect of
-        each. Truncation is not in it: only a sweep of steps shows that.
+        The derivatives, shape [k]: float64, or complex128 for ∂L/∂Re + i·∂L/∂Im.
     """
     x = flat(moves.problem.variables[name].tensor)
-    step = scale_of(x)[places] * moves.epsilon ** (1 / 3)
-    noise = ROUNDINGS * moves.epsilon * moves.problem.magnitude()
-    found, errors = [], torch.zeros(len(places), dtype=torch.float64)
+    step = _steps(moves, x, places)
+    found = []
     for direction in directions(x.dtype):
         values = torch.cat([_moved(x[places], direction, step), _moved(x[places], direction, -step)])
         above, below = values.chunk(2)
-        results = moves.at(name, places.repeat(2), values)
-        width = ((above - below).abs()).double().cpu()
-        up, down = results.chunk(2)
-        found.append((up - down) / width)
-        errors = torch.maximum(errors, noise / width)
-    return (found[0] if len(found) == 1 else torch.complex(*found)), errors
+        up, down = moves.at(name, places.repeat(2), values).chunk(2)
+        found.append((up - down) / (above - below).abs().double().cpu())
+    return found[0] if len(found) == 1 else torch.complex(*found)
+
+
+def rounding_errors(moves: Moves, name: str, places: Tensor) -> Tensor:
+    """What rounding makes of each central difference. Truncation is not in it: only a sweep of steps shows that."""
+    x = flat(moves.problem.variables[name].tensor)
+    return ROUNDINGS * moves.noise / (2 * _steps(moves, x, places))
+
+
+def _steps(moves: Moves, x: Tensor, places: Tensor) -> Tensor:
+    return scale_of(x)[places] * moves.epsilon ** (1 / 3)
 
 
 def directions(dtype: torch.dtype) -> tuple[complex, ...]:
@@ -113,31 +119,52 @@ def look_closely(moves: Moves, name: str, place: int, direction: complex = 1) ->
     """
     x = flat(moves.problem.variables[name].tensor)
     own = x[place : place + 1]
-    steps = _sweep(float(scale_of(x)[place]), float(own.abs()), float(torch.finfo(x.dtype).eps))
-    h = torch.tensor(steps, dtype=torch.float64)
+    h = _sweep(float(scale_of(x)[place]), float(own.abs()), torch.finfo(x.dtype).eps)
     values = torch.cat([own, _moved(own.expand(len(h)), direction, h), _moved(own.expand(len(h)), direction, -h)])
-    results = moves.at(name, torch.full((len(values),), place), values, one_by_one=True).numpy()
-    n = len(steps)
-    at, up, down = results[0], results[1 : n + 1], results[n + 1 :]
-    moved = (values - own).abs().double().cpu().numpy()  # the steps as the entry's dtype could make them
-    right_width, left_width = moved[1 : n + 1], moved[n + 1 :]
-    noise = ROUNDINGS * moves.epsilon * moves.problem.magnitude()
+    results = moves.at(name, torch.full((len(values),), place), values, one_by_one=True)
+    widths = (values - own).abs().double().cpu()  # the steps as the entry's dtype could make them
+    return _close_look(results, widths, h, moves)
+
+
+def look_along(moves: Moves, name: str, direction: Tensor) -> CloseLook:
+    """A sweep of steps with the whole variable moved in one direction.
+
+    Args:
+        name: of the variable.
+        direction: shaped like it, in units of `scale_of`.
+    """
+    h = _sweep(1.0, 1.0, torch.finfo(direction.dtype).eps)
+    steps = torch.cat([torch.zeros(1, dtype=torch.float64), h, -h])
+    return _close_look(moves.along(name, direction, steps), steps.abs(), h, moves)
+
+
+def _close_look(results: Tensor, widths: Tensor, h: Tensor, moves: Moves) -> CloseLook:
+    """From L at x, at x + h and at x − h, in one row."""
+    n = len(h)
+    at, up, down = (part.numpy() for part in results.split([1, n, n]))
+    right, left = (part.numpy() for part in widths[1:].split(n))
+    noise = ROUNDINGS * moves.noise
     with np.errstate(all="ignore"):
-        central = (up - down) / (right_width + left_width)
-        right, left = (up - at) / right_width, (at - down) / left_width
+        central_at, left_at, right_at = (up - down) / (right + left), (at - down) / left, (up - at) / right
         return CloseLook(
-            _plateau(central, right_width + left_width, noise, order=2),
-            _plateau(left, left_width, noise, order=1),
-            _plateau(right, right_width, noise, order=1),
-            *(np.array(each) for each in (steps, central, left, right)),
+            _plateau(central_at, right + left, noise, order=2),
+            _plateau(left_at, left, noise, order=1),
+            _plateau(right_at, right, noise, order=1),
+            h.numpy(),
+            central_at,
+            left_at,
+            right_at,
         )
 
 
-def _sweep(scale: float, size: float, epsilon: float) -> list[float]:
-    """Steps from a tenth of the scale down to where nothing but rounding is left, as fine as a tiny entry needs."""
+def _sweep(scale: float, size: float, epsilon: float) -> Tensor:
+    """Steps from a tenth of the scale (or of 1, where that is larger: a tiny x may be tiny by chance) down to where
+    nothing but rounding is left, as fine as a tiny entry needs."""
+    size = size if math.isfinite(size) else scale
     last = max(min(scale * epsilon**0.75, size * 1e-3 if size else math.inf), scale * 1e-14, 4 * epsilon * size)
-    count = max(4, math.ceil(math.log(0.1 * scale / last, RATIO)) + 1)
-    return [0.1 * scale * RATIO**-k for k in range(count)]
+    first, last = 0.1 * max(scale, 1.0), max(last, TINY)
+    count = max(4, math.ceil(math.log(first / last, RATIO)) + 1)
+    return first * RATIO ** -torch.arange(count, dtype=torch.float64)
 
 
 def _plateau(quotients: np.ndarray, widths: np.ndarray, noise: float, order: int) -> Slope:
@@ -159,11 +186,25 @@ def _plateau(quotients: np.ndarray, widths: np.ndarray, noise: float, order: int
     errors[~np.isfinite(errors)] = math.inf
     if not len(errors) or not np.isfinite(errors).any():
         return Slope(math.nan, math.inf)
-    best = int(np.argmin(errors))
+    best = _nearest_to_the_limit(extrapolated[1:], errors)
     return Slope(float(extrapolated[best + 1]), float(errors[best]))
+
+
+def _nearest_to_the_limit(values: np.ndarray, errors: np.ndarray) -> int:
+    """The smallest error, unless a smaller step contradicts it: a staircase has a plateau at large steps too.
+
+    The derivative is the limit for small steps: of two answers that exclude each other the smaller step's counts.
+    """
+    best = int(np.argmin(errors))
+    while True:
+        later = np.arange(best + 1, len(values))
+        excluded = [k for k in later if abs(values[k] - values[best]) > 4 * (errors[k] + errors[best])]
+        if not excluded:
+            return best
+        best = int(later[np.argmin(errors[later])])
 
 
 def _moved(x: Tensor, direction: complex, step: Tensor) -> Tensor:
     """x + direction · step, in x's own dtype."""
-    offset = step.to(x.device) * direction
-    return (x.to(offset.dtype if offset.is_complex() else torch.float64) + offset).to(x.dtype)
+    wide = torch.complex128 if x.is_complex() else torch.float64
+    return (x.to(wide) + step.to(x.device) * direction).to(x.dtype)

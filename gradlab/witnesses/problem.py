@@ -41,7 +41,7 @@ class Variable:
 class Problem:
     """L as a function of its variables.
 
-    Without a ``loss``, L is a fixed random projection of every floating output: L = Σₖ ⟨wₖ, outputₖ⟩, where the entries
+    Without a ``loss``, L is a fixed random projection of the floating outputs: L = Σₖ ⟨wₖ, outputₖ⟩, where the entries
     of w have magnitudes between 1 and 1½ and random signs. Its gradient is the vector-Jacobian product of w, so that
     each entry of the Jacobian counts, and none of them cancels by a symmetry, as they may in a plain sum.
 
@@ -75,8 +75,20 @@ class Problem:
         self.prefix = prefix
         self.surroundings = surroundings or Surroundings([module] if module is not None else [])
         self.weights: list[Tensor] | None = None
+        self._attached: list[bool] | None = None
 
-    def value(self, inputs: Mapping[int, Tensor] | None = None, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+    def settle(self) -> None:
+        """One evaluation that shows which outputs a gradient reaches, and makes the weights of their projection."""
+        if self.loss is None and self.weights is None:
+            with torch.enable_grad():
+                output = self.output()
+            attached = [t.requires_grad for t in floating(output)]
+            self._attached = attached if any(attached) else [True] * len(attached)
+            self.weights = [_weights(t, number) for number, t in enumerate(self.projected(output))]
+
+    def value(
+        self, inputs: Mapping[int, Tensor] | None = None, parameters: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """L, a real scalar.
 
         Args:
@@ -86,6 +98,7 @@ class Problem:
         Raises:
             BadInput: ``loss`` gives no real scalar, or nothing in the output is a floating tensor.
         """
+        self.settle()
         return self.reduce(self.output(inputs, parameters))
 
     def output(self, inputs: Mapping[int, Tensor] | None = None, parameters: Mapping[str, Tensor] | None = None) -> Any:
@@ -113,26 +126,35 @@ class Problem:
         """The scalar L of an output."""
         if self.loss is not None:
             return _checked_scalar(self.loss(output))
+        outputs = self.projected(output)
+        assert self.weights is not None, "a problem is settled before its first value"
+        if len(outputs) == 1:
+            return _projection(outputs[0], self.weights[0])
+        return torch.stack([_projection(t, w) for t, w in zip(outputs, self.weights, strict=True)]).sum()
+
+    def projected(self, output: Any) -> list[Tensor]:
+        """The outputs that L is made of: the floating ones that a gradient reaches, or all where it reaches none.
+
+        What a target returns beside them without a gradient (a metric, running statistics) is so on purpose.
+        """
         outputs = floating(output)
         if not outputs:
             raise BadInput(
                 f"nothing in the output ({_kind_of(output)}) is a floating-point tensor, so there is nothing to "
                 "differentiate: give loss=..., which maps the output to a scalar tensor"
             )
-        if self.weights is None:
-            self.weights = [_weights(t, number) for number, t in enumerate(outputs)]
-        if len(outputs) == 1:
-            return _projection(outputs[0], self.weights[0])
-        return torch.stack([_projection(t, w) for t, w in zip(outputs, self.weights, strict=True)]).sum()
+        chosen = self._attached or [True] * len(outputs)
+        return [t for t, is_attached in zip(outputs, chosen, strict=True) if is_attached]
 
     def magnitude(self) -> float:
         """The size of the terms that are added up to L: rounding errors are in proportion to it."""
+        self.settle()
         with torch.no_grad():
             output = self.output()
             value = abs(float(self.reduce(output)))
             if self.loss is None:
                 assert self.weights is not None
-                terms = zip(floating(output), self.weights, strict=True)
+                terms = zip(self.projected(output), self.weights, strict=True)
                 value = max(value, sum(float((wide(t).abs() * w.abs()).sum()) for t, w in terms))
         return value
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 SEED = 0
 
@@ -52,10 +53,11 @@ class Surroundings:
             self.restore()
 
     def restore(self) -> None:
-        """Buffers and training flags as they were at first."""
-        for buffer, content in self._buffers:
-            if not _is_functional(buffer) and not torch.equal(buffer, content):
-                buffer.data.copy_(content)
+        """Buffers and training flags as they were at first; a tape that records does not see it."""
+        with _disable_current_modes():
+            for buffer, content in self._buffers:
+                if not _is_functional(buffer) and not torch.equal(buffer, content):
+                    buffer.data.copy_(content)
         for part, training in self._flags:
             part.training = training
 
@@ -68,9 +70,8 @@ class Surroundings:
             np.random.seed(self.seed)
 
     @staticmethod
-    def _states() -> tuple:
-        name, keys, *rest = np.random.get_state()
-        return random.getstate(), name, keys.tobytes(), *rest  # type: ignore[union-attr]
+    def _states() -> tuple[Any, str]:
+        return random.getstate(), repr(np.random.get_state(legacy=False))
 
 
 def _is_functional(tensor: Tensor) -> bool:

@@ -1,0 +1,257 @@
+"""Gradients that are wrong in ways that ``torch.autograd.gradcheck`` lets pass, and some that only look wrong."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+F64 = torch.float64
+
+
+def function(forward, backward):
+    """A custom Function that saves its inputs; ``backward(g, *inputs)``."""
+
+    class Made(Function):
+        @staticmethod
+        def forward(ctx, *inputs):
+            ctx.save_for_backward(*inputs)
+            return forward(*inputs)
+
+        @staticmethod
+        def backward(ctx, g):
+            return backward(g, *ctx.saved_tensors)
+
+    return Made
+
+
+def numbers(*shape: int, dtype: torch.dtype = F64, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+class WrongWeight(Function):
+    """y = x·W, with a gradient of W that is a tenth too large."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x @ w
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g @ w.t(), 1.1 * x.t() @ g
+
+
+class CubeOnce(Function):
+    """y = x³, whose double backward sees a constant in place of x."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.x = x.detach()
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        return 3 * g * ctx.x**2
+
+
+class CubeOnceMarked(CubeOnce):
+    """The same, and it says that there is no double backward."""
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        return 3 * g * ctx.x**2
+
+
+class Sine(Function):
+    """y = sin x, whose backward is a Function of its own, with a wrong derivative by g."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, g):
+        return SineBackward.apply(g, *ctx.saved_tensors)
+
+
+class SineBackward(Function):
+    @staticmethod
+    def forward(ctx, g, x):
+        ctx.save_for_backward(g, x)
+        return g * x.cos()
+
+    @staticmethod
+    def backward(ctx, h):
+        g, x = ctx.saved_tensors
+        return h * x.sin(), -h * g * x.sin()
+
+
+class NumpySquare(Function):
+    """y = x² by way of NumPy, where no tape sees it."""
+
+    factor = 2.0
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.from_numpy(x.detach().numpy() ** 2)
+
+    @classmethod
+    def backward(cls, ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2.0 * g * x
+
+
+class WrongNumpySquare(NumpySquare):
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2.02 * g * x
+
+
+def one_of_many(g: Tensor, x: Tensor) -> Tensor:
+    gradient = 2 * g * x
+    gradient[777] *= 1.05
+    return gradient
+
+
+def forgets_to_sum(g: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a·b; right where the shapes are equal."""
+    by_a, by_b = g * b, g * a
+    return by_a if a.shape == g.shape else by_a[:1].expand_as(a), by_b if b.shape == g.shape else by_b[0].reshape(
+        b.shape
+    )
+
+
+_weight = numbers(4, 3).requires_grad_()
+square = lambda x: x * x  # noqa: E731
+
+# name: (target, arguments, the tensor to accuse, a part of the report)
+WRONG = {
+    "a dW that a closure captured": (lambda x: WrongWeight.apply(x, _weight), [numbers(5, 4)], "_weight", "1.1 ×"),
+    "all zero under a scaled loss": (
+        function(lambda x: x.sin() * 1e-6, lambda g, x: torch.zeros_like(x)), [numbers(5)], "argument 0",
+        "zero in every",
+    ),
+    "one entry of 20,000": (function(square, one_of_many), [numbers(20_000)], "argument 0", "[777]"),
+    "an expandable shape": (
+        function(lambda x, b: x + b, lambda g, x, b: (g, g)), [numbers(5, 3), numbers(3)], "argument 1", "[5, 3]",
+    ),
+    "None": (function(torch.exp, lambda g, x: None), [numbers(5)], "argument 0", "None (not reached)"),
+    "double backward": (CubeOnce, [numbers(5)], "x", "second derivative"),
+    "double backward by the upstream gradient": (Sine, [numbers(5)], "upstream gradient 0", "second derivative"),
+    "non-contiguous inputs": (
+        function(square, lambda g, x: 2 * g * x if x.is_contiguous() else g * x), [numbers(5, 4)], "argument 0",
+        "with non-contiguous inputs",
+    ),
+    "non-contiguous upstream gradients": (
+        function(square, lambda g, x: 2 * g * x if g.is_contiguous() else g * x), [numbers(5, 4)], "argument 0",
+        "with non-contiguous inputs and upstream gradients",
+    ),
+    "expanded upstream gradients": (
+        function(square, lambda g, x: 2 * x * (g if 0 not in g.stride() else 2 * g)), [numbers(5)], "argument 0",
+        "as that of .sum()",
+    ),
+    "broadcast inputs": (
+        function(torch.mul, forgets_to_sum), [numbers(5, 4), numbers(5, 4, seed=1)], "argument 0", "broadcast",
+    ),
+    "half precision": (
+        function(square, lambda g, x: (3 if x.dtype == torch.float16 else 2) * g * x), [numbers(5, 4)], "argument 0",
+        "in float16, and right in float64",
+    ),
+    "half precision, asked in half precision": (
+        function(square, lambda g, x: (3 if x.dtype == torch.float16 else 2) * g * x),
+        [numbers(5, 4, dtype=torch.float16)], "argument 0", "in float16, and right in float64",
+    ),
+    "where no tape sees the forward": (WrongNumpySquare, [numbers(5)], "x", "numeric"),
+    "a value cut off by detach": (lambda x: x.detach() * x, [numbers(5)], "x", "cut at detach"),
+    "a gradient that is clipped": (
+        function(lambda x: x * 1, lambda g, x: g.clamp(-1.1, 1.1)), [numbers(5)], "argument 0", "entries are off",
+    ),
+    "wrong for negative numbers only": (
+        function(torch.abs, lambda g, x: g), [numbers(50)], "argument 0", "entries are off",
+    ),
+    "a backward that raises": (
+        function(lambda x: x.sum(0), lambda g, x: g), [numbers(5, 3)], "argument 0", "the backward pass raised",
+    ),
+}  # fmt: skip
+
+
+class Counting(nn.Module):
+    """Random, with state, and with a kink."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(numbers(3, dtype=torch.float32))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return (x * self.weight).clamp(-0.1, 0.1) + torch.rand(3) * self.weight
+
+
+class SingleOnly(nn.Module):
+    """Computes in float32, whatever comes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x.float(), self.inner.weight.float(), self.inner.bias.float())
+
+
+def tied() -> nn.Module:
+    layers = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    layers[2].weight = layers[0].weight
+    return layers
+
+
+def in_place(x: Tensor) -> Tensor:
+    y = x * 1
+    y[1:] *= x[:-1]
+    return y.exp_()
+
+
+F32 = torch.float32
+# name: (target, arguments, the verdict on one tensor)
+RIGHT = {
+    "relu at 0": (torch.relu, [torch.tensor([0.0, 1, -1, 0], dtype=F64)], "kink"),
+    "leaky relu at 0": (nn.LeakyReLU(), [torch.tensor([0.0, 1.0], dtype=F64)], "kink"),
+    "max-pool at ties": (nn.MaxPool2d(2), [torch.ones(1, 1, 4, 4, dtype=F64)], "kink"),
+    "abs at 0": (torch.abs, [torch.zeros(4, dtype=F64)], "agree"),
+    "norm at 0": (torch.norm, [torch.zeros(3, dtype=F64)], "agree"),
+    "sort at ties": (lambda x: x.sort().values, [torch.tensor([1.0, 1, 2], dtype=F64)], "kink"),
+    "floor at a jump": (torch.floor, [torch.tensor([1.0, 2.5], dtype=F64)], "kink"),
+    "rounding to three decimals": (lambda x: x.round(decimals=3), [numbers(20)], "agree"),
+    "sqrt near 0": (torch.sqrt, [torch.tensor([1e-12, 1e-8, 1e-4, 1], dtype=F64)], "agree"),
+    "sqrt at 0": (torch.sqrt, [torch.tensor([0.0, 1], dtype=F64)], "kink"),
+    "sqrt near 0 in float32": (torch.sqrt, [torch.tensor([1e-12, 1e-8, 1e-4, 1])], "agree"),
+    "dropout": (nn.Dropout(), [numbers(6, 6, dtype=F32)], "agree"),
+    "batch normalization": (nn.BatchNorm1d(3), [numbers(6, 3, dtype=F32)], "agree"),
+    "random with state": (Counting(), [numbers(5, 3, dtype=F32)], "agree"),
+    "tied weights": (tied(), [numbers(5, 4, dtype=F32)], "agree"),
+    "float32 only": (SingleOnly(), [numbers(5, 4, dtype=F32)], "agree"),
+    "once differentiable": (CubeOnceMarked, [numbers(5)], "agree"),
+    "by way of NumPy": (NumpySquare, [numbers(5)], "agree"),
+    "in place": (in_place, [numbers(5)], "agree"),
+    "complex": (lambda z: z * z.conj(), [numbers(4, dtype=torch.complex128)], "agree"),
+    "cancellation": (lambda x: (1e6 + x) - 1e6, [numbers(4, dtype=F32)], "agree"),
+    "a large constant": (lambda x: x.sin() + 1e8, [numbers(4)], "agree"),
+    "a tiny loss": (lambda x: x.sin() * 1e-12, [numbers(4)], "agree"),
+    "a true zero": (lambda x: x.softmax(0).sum(), [numbers(4)], "agree"),
+    "an unused input": (lambda x, y: x * 2, [numbers(3), numbers(3, seed=1)], "not reached"),
+    "a metric beside the output": (lambda x: (x.sin(), x.detach().abs().max()), [numbers(3)], "agree"),
+    "spectral normalization": (
+        nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3)).eval(), [numbers(4, 3, dtype=F32)], "agree",
+    ),
+    "an embedding": (nn.Embedding(7, 3), [torch.tensor([1, 2, 1])], "agree"),
+    "a broadcast Function": (
+        function(lambda x, b: x + b, lambda g, x, b: (g.sum_to_size(x.shape), g.sum_to_size(b.shape))),
+        [numbers(5, 3), numbers(3)], "agree",
+    ),
+}  # fmt: skip

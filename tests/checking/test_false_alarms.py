@@ -1,0 +1,30 @@
+"""No false alarms over the operators and modules by which PyTorch tests itself.
+
+Here the first sample of every fifth one; all samples of all of them by ``python tests/checking/false_alarms.py``.
+"""
+
+import pytest
+from false_alarms import KNOWN, check, module_cases, operation_cases
+from opinfo import differentiable, modules, quiet
+
+
+@quiet
+@pytest.mark.parametrize("name", [name for name in differentiable() if name not in KNOWN][::5])
+def test_an_operator_is_not_accused(name):
+    reports = [check(case) for case in operation_cases(name, 1)]
+    assert all(report.ok for report in reports), "\n".join(map(str, reports))
+
+
+@quiet
+@pytest.mark.parametrize("name", [name for name in modules() if name not in KNOWN][::5])
+def test_a_module_is_not_accused(name):
+    reports = [check(case) for case in module_cases(name, 1, trainings=(True,))]
+    assert reports
+    assert all(report.ok for report in reports), "\n".join(map(str, reports))
+
+
+@quiet
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_is_known_is_accused(name):
+    cases = module_cases(name, 8, (True,)) if name in modules() else operation_cases(name, 8)
+    assert not all(check(case).ok for case in cases)
