@@ -208,7 +208,7 @@ class _Check:
             cut = self.arena_backward.cuts[0]
             self.notes.append(f"second derivatives were not compared: the gradient is cut at {cut}")
             return []
-        result = curvature.second_order(self.arena, self.arena_backward.epsilon)
+        result = curvature.second_order(self.arena, self.arena_backward.epsilon, self.arena_backward.noise)
         if result.reason:
             self.notes.append(f"second derivatives were not compared: {result.reason}")
         found = []

@@ -42,15 +42,18 @@ class Condition:
 def layouts(problem: Problem, has_functions: bool) -> Iterator[Condition]:
     """The conditions under which only the layout or the shape of inputs and upstream gradients is another one.
 
-    Shapes are changed for custom Functions only: PyTorch's own operations broadcast right, and some of its kernels that
-    are not meant for everybody write beyond their memory when a shape is not as they expect it.
+    Values and shapes are changed for custom Functions only: PyTorch's own operations broadcast right, equal rows make a
+    matrix singular, and some kernels that are not meant for everybody write beyond their memory when a shape is not as
+    they expect it.
     """
     yield Condition("with non-contiguous inputs and upstream gradients", lambda: _strided(problem))
     if problem.loss is None:
         yield Condition("with an expanded upstream gradient, as that of .sum()", lambda: _summed(problem))
+    if not has_functions:
+        return
     yield Condition("with expanded inputs (stride 0)", lambda: _with_inputs(problem, _expanded))
     inputs = [v for v in problem.variables.values() if v.kind == "input"]
-    if has_functions and len(inputs) > 1:
+    if len(inputs) > 1:
         for variable in [v for v in inputs if v.tensor.dim() and v.tensor.shape[0] > 1][:4]:
             yield _broadcast(problem, variable.name, "of size 1 in its first dimension", lambda t: t[:1])
             yield _broadcast(problem, variable.name, "without its first dimension", lambda t: t[0])

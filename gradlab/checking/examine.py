@@ -127,7 +127,7 @@ class Examination:
         return Gathered(variable, autograd, by_hand, size, self._margin(variable, size))
 
     def _margin(self, variable: Variable, size: float) -> float:
-        return self.tolerance * size + rounding_floor(variable.tensor, self.moves.noise)
+        return self.tolerance * size + rounding_floor(variable.tensor, self.moves.noise, self._largest)
 
     def _ask(self, gathered: Gathered, places: Tensor) -> None:
         for name, witness in self.single.items():

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradlab.checking.tolerances import rounding_floor
 from gradlab.graph import nodes_of
 from gradlab.tensors import dense
 from gradlab.witnesses import Problem
@@ -23,6 +24,10 @@ STEPS = [1e-2 * RATIO**-k for k in range(9)]  # down to 1.5e-7 of each entry's s
 TOLERANCE = 1e-5  # of H·u; differences of first derivatives are good to about ε^(2/3) = 4e-11 at their best
 ONCE = "::Error"  # the node that `once_differentiable` puts in place of a graph
 NEGLIGIBLE = 1e-6  # of ∂L/∂θ: H·u has its unit, since u is in units of θ
+
+
+# Error, index, double backward's number, the difference quotient there and its error.
+Found = tuple[float, tuple[int, ...], float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class SecondOrder:
     """
 
     compared: int
-    wrong: dict[str, tuple[float, tuple[int, ...], float, float, float]]
+    wrong: dict[str, Found]
     reason: str = ""
 
 
@@ -45,36 +50,61 @@ class _NotOffered(RuntimeError):
     """There is no second derivative, and the target says so."""
 
 
-def second_order(problem: Problem, epsilon: float) -> SecondOrder:
+def second_order(problem: Problem, epsilon: float, noise: float = 0.0) -> SecondOrder:
     """Compares double backward with differences of first derivatives.
+
+    Where an entry seems off, another random direction has to say so too: along one of them, a jump may lie just so that
+    it looks like a slope.
 
     Args:
         problem: its first derivatives are found right.
         epsilon: the rounding unit of the coarsest dtype that takes part.
+        noise: how far roundings may have carried L.
     """
     variables = [v for v in problem.variables.values() if not v.tensor.is_complex() and 0 not in v.tensor.stride()]
     tensors = {v.name: v.tensor for v in variables if v.tensor.numel()}
     if not tensors:
         return SecondOrder(0, {}, "there is no real variable to differentiate by")
     with _weights_as_leaves(problem) as weights:
-        around = {**tensors, **weights}
-        directions = {name: _direction(t, seed) for seed, (name, t) in enumerate(tensors.items())}
+        looks = _Looks(problem, {**tensors, **weights}, tensors, epsilon, noise)
         try:
-            by_autograd, size = _double_backward(problem, around, directions)
+            wrong = looks.along(seed=0)
         except (RuntimeError, NotImplementedError) as error:
             return SecondOrder(0, {}, str(error).strip().partition("\n")[0])
-        here = _zeros_for_none(_first(problem, around), around)
-        first = [_quotients(problem, here, around, tensors, directions, step) for step in STEPS]
-        wrong = {}
+        if wrong:
+            again = looks.along(seed=1)
+            wrong = {name: found for name, found in wrong.items() if name in again}
+    return SecondOrder(sum(t.numel() for t in looks.around.values()), wrong)
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """Looks along random directions.
+
+    Attributes:
+        around: what is differentiated by: the variables, and the weights of the projection.
+        tensors: what is moved: the variables.
+    """
+
+    problem: Problem
+    around: dict[str, Tensor]
+    tensors: dict[str, Tensor]
+    epsilon: float
+    noise: float
+
+    def along(self, seed: int) -> dict[str, Found]:
+        directions = {name: _direction(t, 1000 * seed + n) for n, (name, t) in enumerate(self.tensors.items())}
+        by_autograd, size = _double_backward(self.problem, self.around, directions)
+        here = _zeros_for_none(_first(self.problem, self.around), self.around)
+        first = [_quotients(self.problem, here, self.around, self.tensors, directions, step) for step in STEPS]
         largest = max((float(t.abs().max()) for t in by_autograd.values() if t.numel()), default=0.0)
-        for name in around:
-            quotients = torch.stack([quotient[name][0] for quotient in first])
-            bend = torch.stack([quotient[name][1] for quotient in first])
-            noise = 8 * epsilon * float(here[name].abs().max() if here[name].numel() else 0.0)
-            found = _worst(by_autograd[name], quotients, bend, noise, largest, size)
-            if found is not None:
-                wrong[name] = found
-    return SecondOrder(sum(t.numel() for t in around.values()), wrong)
+        found = {}
+        for name, tensor in self.around.items():
+            quotients, bend = (torch.stack([quotient[name][n] for quotient in first]) for n in (0, 1))
+            rounding = 8 * self.epsilon * float(here[name].abs().max() if here[name].numel() else 0.0)
+            slack = NEGLIGIBLE * size + rounding_floor(tensor, self.noise, largest)
+            found[name] = _worst(by_autograd[name], quotients, bend, rounding, largest, slack)
+        return {name: worst for name, worst in found.items() if worst is not None}
 
 
 def _double_backward(
@@ -132,8 +162,8 @@ def _zeros_for_none(gradients: dict[str, Tensor | None], around: dict[str, Tenso
 
 
 def _worst(
-    by_autograd: Tensor, quotients: Tensor, bend: Tensor, noise: float, largest: float, size: float
-) -> tuple[float, tuple[int, ...], float, float, float] | None:
+    by_autograd: Tensor, quotients: Tensor, bend: Tensor, noise: float, largest: float, slack: float
+) -> Found | None:
     """The entry that is off most, if one is: error, index, double backward's number, the differences' and its error."""
     if not by_autograd.numel():
         return None
@@ -151,7 +181,7 @@ def _worst(
     gap = (by_autograd - values).abs().nan_to_num(nan=0.0)
     scale = max(largest, float(values.abs().nan_to_num(nan=0.0).max()))
     # Where steps disagree with one another (a kink, a value that is not finite), differences cannot accuse.
-    excess = gap - 4 * error - TOLERANCE * scale - NEGLIGIBLE * size
+    excess = gap - 4 * error - TOLERANCE * scale - slack
     excess = torch.where(error <= 0.05 * gap, excess, -torch.inf)
     place = int(excess.argmax())
     if not float(excess.reshape(-1)[place]) > 0:

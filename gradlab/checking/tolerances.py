@@ -12,6 +12,7 @@ from gradlab.witnesses.numeric import scale_of
 
 HAPPY = 1e-7
 ROUNDINGS = 16
+ALL_NOISE = 4096  # roundings inside one operation, such as a normalization by the root of 1e-5
 
 
 def tolerance_of(backward: Backward) -> float:
@@ -23,7 +24,7 @@ def tolerance_of(backward: Backward) -> float:
     return max(math.sqrt(backward.epsilon), HAPPY)
 
 
-def rounding_floor(x: Tensor, noise: float) -> float:
+def rounding_floor(x: Tensor, noise: float, largest: float = math.inf) -> float:
     """What roundings alone make of a gradient that is truly zero, where no other one is there to compare with.
 
     Terms that cancel leave a rounding of each; a gradient by x has the unit L/x.
@@ -31,5 +32,10 @@ def rounding_floor(x: Tensor, noise: float) -> float:
     Args:
         x: the variable.
         noise: how far roundings may have carried L, see `Backward.noise`.
+        largest: the largest gradient entry among all variables: where even that is as small as noise may be, nothing
+            but noise is there.
     """
-    return ROUNDINGS * noise / float(scale_of(flat(x)).min()) if x.numel() else 0.0
+    if not x.numel():
+        return 0.0
+    unit = noise / float(scale_of(flat(x)).min())
+    return (ALL_NOISE if largest <= ALL_NOISE * unit else ROUNDINGS) * unit
