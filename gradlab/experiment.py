@@ -14,7 +14,6 @@ from rich.console import Console
 from gradlab.backprop import TapeError
 from gradlab.build import Parts, build, make_trainer
 from gradlab.callbacks import GradientLabCallback, StopAtNonFinite
-from gradlab.check_experiment import run_check
 from gradlab.data.table import checked_seed
 from gradlab.descent import DescentModule
 from gradlab.errors import BadInput
@@ -49,8 +48,10 @@ def run(cfg: DictConfig) -> float:
     try:
         _set_threads(cfg)
         pl.seed_everything(_seed(cfg), verbose=False)
-        if cfg.get("check") is not None:
-            return run_check(cfg, folder, summary)
+        if cfg.get("check") is not None or cfg.get("precision") is not None:
+            from gradlab.close_looks import run_check, run_precision  # no descent needs the witnesses
+
+            return (run_check if cfg.get("check") is not None else run_precision)(cfg, folder, summary)
         parts = build(cfg)
         return Run(cfg, folder, parts, summary).go()
     except BadInput as error:

@@ -21,6 +21,7 @@ from torch.autograd.function import BackwardCFunction
 
 from gradlab.agreement import Agreement, coarsest, compare
 from gradlab.backprop import Entry, Gradients, Term, Value
+from gradlab.backprop.modules import NO_MODULE
 from gradlab.backprop.sweep import Sweep
 from gradlab.graph import GraphWatch, Node, is_leaf
 from gradlab.hints import Evidence, hint_for
@@ -58,9 +59,10 @@ class Culprit:
     def __str__(self) -> str:
         operations = ", ".join(self.operations)
         places = "".join(f", {word} {p}" for word, p in (("called at", self.line), ("backward at", self.source)) if p)
+        where = "" if self.module == NO_MODULE else f" in module {self.module}"
         if self.function:
-            return f"the custom Function {self.function} in module {self.module} (its forward: {operations}){places}"
-        return f"{operations} in module {self.module} (autograd's node: {self.node}){places}"
+            return f"the custom Function {self.function}{where} (its forward: {operations}){places}"
+        return f"{operations}{where} (autograd's node: {self.node}){places}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """What the README says about the rules is so."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,17 @@ def test_quotes_the_figures_of_the_report():
 def test_says_how_the_report_is_made():
     (command,) = re.findall(r"This file is made by `(.*?)`", REPORT)
     assert command in README
+
+
+def test_the_report_of_a_check_is_what_it_prints(tmp_path):
+    section = _section(r"Are the gradients right\?")
+    (example,) = re.findall(r"```python\n(import gradlab.*?)```", section, re.DOTALL)
+    (shown,) = re.findall(r"```\n(input x.*?)```", section, re.DOTALL)
+    (tmp_path / "example.py").write_text(example, encoding="utf-8")
+    run = [sys.executable, str(tmp_path / "example.py")]
+    printed = subprocess.run(run, capture_output=True, text=True, check=True, encoding="utf-8").stdout
+    for line in shown.splitlines():
+        assert line.partition(" ± ")[0] in printed  # the error's estimate depends on the processor
 
 
 def test_shows_rules():

@@ -17,6 +17,8 @@ from torch.nn.modules import module as torch_module
 
 from gradlab.backprop.errors import TapeError
 
+NO_MODULE = "(no module)"  # what is printed for an operation that ran outside of any
+
 
 class Scope:
     """A place in a model: the module that was running, the outermost one called, and the place it was called from."""
@@ -38,7 +40,7 @@ class Scope:
     @property
     def label(self) -> str:
         """What to print: the path, or the class name for the outermost module itself."""
-        return self.path or (type(self.module).__name__ if self.module is not None else "(no module)")
+        return self.path or (type(self.module).__name__ if self.module is not None else NO_MODULE)
 
 
 OUTSIDE = Scope(None, None)

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from gradlab.agreement import coarsest
 from gradlab.checking import second_order as curvature
-from gradlab.checking.conditions import layouts, look_under
+from gradlab.checking.conditions import conditions as conditions_of
+from gradlab.checking.conditions import look_under
 from gradlab.checking.coverage import Budget
 from gradlab.checking.examine import Examination
 from gradlab.checking.findings import Finding
+from gradlab.checking.forward_mode import wrong_jvps
 from gradlab.checking.lower import against_double
 from gradlab.checking.report import Report
 from gradlab.checking.stability import not_stable
@@ -195,6 +197,9 @@ class _Check:
     def _note_coverage(self, findings: list[Finding]) -> None:
         if self.arena_backward.failure:
             self.notes.append(f"no handwritten sweep: {self.arena_backward.failure}")
+        if not math.isfinite(self.arena_backward.value):
+            self.notes.append(f"L is {self.arena_backward.value} at this point: there is no slope to compare with")
+        self.notes += self.problem.unattached()
         total = sum(f.entries for f in findings)
         for name in self.witnesses:
             missing = sum(f.entries - f.compared.get(name, 0) for f in findings) if name in SINGLE else 0
@@ -204,6 +209,8 @@ class _Check:
     # --- further ---------------------------------------------------------------------------------------------
 
     def _second_order(self) -> list[Finding]:
+        if self.arena_backward.conventions:
+            return []
         if self.arena_backward.cuts:
             cut = self.arena_backward.cuts[0]
             self.notes.append(f"second derivatives were not compared: the gradient is cut at {cut}")
@@ -240,10 +247,12 @@ class _Check:
         found: list[Finding] = []
         tried: list[str] = []
         could_not: list[str] = []
-        for condition in layouts(self.problem, self.backward.has_functions):
+        for condition in conditions_of(self.problem, self.backward.has_functions):
             wrong, reason = look_under(condition)
             found += wrong
             (could_not if reason else tried).append(condition.name)
+        if self.backward.has_functions:
+            found += wrong_jvps(self.arena, self.arena_backward)
         for dtype in self._lower():
             wrong, reason = self._in_lower(dtype)
             found += wrong

@@ -39,24 +39,63 @@ class Condition:
     problem: Callable[[], Problem | None]
 
 
-def layouts(problem: Problem, has_functions: bool) -> Iterator[Condition]:
-    """The conditions under which only the layout or the shape of inputs and upstream gradients is another one.
+def conditions(problem: Problem, has_functions: bool) -> Iterator[Condition]:
+    """The conditions under which a target is called once more.
 
-    Values and shapes are changed for custom Functions only: PyTorch's own operations broadcast right, equal rows make a
-    matrix singular, and some kernels that are not meant for everybody write beyond their memory when a shape is not as
-    they expect it.
+    Values, shapes and what requires a gradient are changed for custom Functions only: PyTorch's own operations
+    broadcast right, equal rows make a matrix singular, and some kernels that are not meant for everybody write beyond
+    their memory when a shape is not as they expect it.
+
+    Args:
+        problem: as the target was given.
+        has_functions: whether a custom Function takes part.
     """
     yield Condition("with non-contiguous inputs and upstream gradients", lambda: _strided(problem))
     if problem.loss is None:
-        yield Condition("with an expanded upstream gradient, as that of .sum()", lambda: _summed(problem))
-    if not has_functions:
-        return
-    yield Condition("with expanded inputs (stride 0)", lambda: _with_inputs(problem, _expanded))
-    inputs = [v for v in problem.variables.values() if v.kind == "input"]
-    if len(inputs) > 1:
-        for variable in [v for v in inputs if v.tensor.dim() and v.tensor.shape[0] > 1][:4]:
-            yield _broadcast(problem, variable.name, "of size 1 in its first dimension", lambda t: t[:1])
-            yield _broadcast(problem, variable.name, "without its first dimension", lambda t: t[0])
+        yield Condition(
+            "with an expanded upstream gradient, as that of .sum()", lambda: _with_loss(problem, _plain_sum)
+        )
+    if has_functions:
+        yield Condition("with L times −3", lambda: _with_loss(problem, lambda output: -3 * problem.reduce(output)))
+        yield Condition("with expanded inputs (stride 0)", lambda: _with_inputs(problem, _expanded))
+        yield Condition("with the first sample alone", lambda: _with_batch(problem, lambda t: t[:1]))
+        yield Condition("with every sample twice", lambda: _with_batch(problem, lambda t: torch.cat([t, t])))
+        inputs = [v for v in problem.variables.values() if v.kind == "input"]
+        for variable in inputs[:4] if len(inputs) > 1 else ():
+            yield _only(problem, variable.name)
+            if variable.tensor.dim() and variable.tensor.shape[0] > 1:
+                yield _broadcast(problem, variable.name, "of size 1 in its first dimension", lambda t: t[:1])
+                yield _broadcast(problem, variable.name, "without its first dimension", lambda t: t[0])
+
+
+def _only(problem: Problem, name: str) -> Condition:
+    """One input alone requires a gradient: a Function asks ``ctx.needs_input_grad``."""
+
+    def make() -> Problem:
+        p = problem
+        others = {v.position for v in p.variables.values() if v.kind == "input" and v.name != name}
+        leaves = [leaf.detach() if n in others else leaf for n, leaf in enumerate(p.leaves)]
+        variables = [v for v in p.variables.values() if v.kind != "input" or v.name == name]
+        return Problem(p.function, leaves, p.spec, variables, p.loss, p.module, p.prefix, p.surroundings)
+
+    return Condition(f"where only {name} of the inputs requires a gradient", make)
+
+
+def _with_batch(problem: Problem, change: Callable[[Tensor], Tensor]) -> Problem | None:
+    """Another number of samples; None where the inputs have no first dimension in common."""
+    p = problem
+    tensors = [leaf for leaf in p.leaves if isinstance(leaf, Tensor)]
+    sizes = {t.shape[0] if t.dim() else 0 for t in tensors}
+    if p.loss is not None or len(sizes) != 1 or min(sizes) < 2:
+        return None
+    leaves = [_like(change(leaf.detach()), leaf) if isinstance(leaf, Tensor) else leaf for leaf in p.leaves]
+    own = p.variables.values()
+    variables = [v if v.position is None else replace(v, tensor=leaves[v.position]) for v in own]
+    return Problem(p.function, leaves, p.spec, variables, p.loss, p.module, p.prefix, p.surroundings)
+
+
+def _like(tensor: Tensor, leaf: Tensor) -> Tensor:
+    return tensor.clone().requires_grad_(leaf.requires_grad)
 
 
 def _broadcast(problem: Problem, name: str, how: str, change: Callable[[Tensor], Tensor]) -> Condition:
@@ -114,10 +153,10 @@ def _leaf(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_()
 
 
-def _summed(problem: Problem) -> Problem:
+def _with_loss(problem: Problem, loss: Callable[[Any], Tensor]) -> Problem:
     p = problem
     variables = list(p.variables.values())
-    return Problem(p.function, p.leaves, p.spec, variables, _plain_sum, p.module, p.prefix, p.surroundings)
+    return Problem(p.function, p.leaves, p.spec, variables, loss, p.module, p.prefix, p.surroundings)
 
 
 def _plain_sum(output: Any) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -166,6 +166,8 @@ class Examination:
     def _conclude(self, gathered: Gathered, rulings: dict[int, Ruling]) -> Finding:
         wrong = [p for p, r in rulings.items() if r.status == "wrong" or self._is_contradicted(gathered, p, r)]
         kinks = [p for p, r in rulings.items() if r.status == "kink"]
+        if wrong and self._is_by_convention(gathered):
+            return replace(self._describe("agree", gathered, rulings, None, 0), note=self.backward.conventions[0])
         if wrong:
             off = len(gathered.disputed) - (len(rulings) - len(wrong))
             return self._describe("wrong", gathered, rulings, wrong[0], off)
@@ -177,6 +179,12 @@ class Examination:
         if self.backward.autograd[gathered.variable.name] is None:
             return self._describe("not reached", gathered, rulings, None, 0)
         return self._describe("agree", gathered, rulings, None, 0)
+
+    def _is_by_convention(self, gathered: Gathered) -> bool:
+        """Whether autograd and the handwritten sweep agree, and differ from the function's slope on purpose."""
+        if not self.backward.conventions or gathered.manual is None:
+            return False
+        return bool((gathered.autograd - gathered.manual).abs().max() <= gathered.margin)
 
     def _is_contradicted(self, gathered: Gathered, place: int, ruling: Ruling) -> bool:
         """Where differences cannot tell, whether another witness can, and autograd stands against it."""

@@ -74,11 +74,19 @@ def _module(module: nn.Module) -> Target:
         own, is_copy = module, False
     if is_copy:
         own.zero_grad()  # a gradient of the user's is no part of the check
+        _copy_hooks(module, own)
     seen = () if is_copy else (module,)
     if is_lightning(module):
         step = _Step(own)
         return Target(type(module).__name__, step, step, is_copy, "model.", seen, ("batch", "batch_index"))
     return Target(type(module).__name__, own, own, is_copy, "", seen, _names(module.forward))
+
+
+def _copy_hooks(module: nn.Module, own: nn.Module) -> None:
+    """What changes a parameter's gradient belongs to the module; a copied tensor has lost its hooks."""
+    for parameter, copied in zip(module.parameters(), own.parameters(), strict=True):
+        for hook in (parameter._backward_hooks or {}).values():
+            copied.register_hook(hook)
 
 
 def is_lightning(module: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from gradlab.figures import style
 
 if TYPE_CHECKING:
-    from gradlab.checking.precision import PrecisionReport, Row
+    from gradlab.checking.precision_report import PrecisionReport, Row
 
 TRUTH = "float64"
 CAPTION = (
@@ -36,7 +36,7 @@ def figure(report: PrecisionReport) -> Figure:
 
     Example:
         >>> import torch
-        >>> from gradlab.checking.precision import precision
+        >>> from gradlab.checking.precision_report import precision
         >>> figure(precision(lambda x: x.sin(), torch.tensor([0.1, 0.7]))).axes[0].get_title(loc="left")
         'Precision of the gradient: <lambda>'
     """
@@ -55,7 +55,7 @@ def draw(axes: Axes, report: PrecisionReport) -> None:
 
     Example:
         >>> import torch
-        >>> from gradlab.checking.precision import precision
+        >>> from gradlab.checking.precision_report import precision
         >>> _, (axes,) = style.canvas(8, 4)
         >>> draw(axes, precision(lambda x: x.exp(), torch.tensor(12.0), dtypes=[torch.float16]))
         >>> axes.get_legend_handles_labels()[1][-1]

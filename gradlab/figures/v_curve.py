@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from gradlab.figures import style
 
 if TYPE_CHECKING:
-    from gradlab.checking.v_curve import Curve, VCurve
+    from gradlab.checking.difference_curve import Curve, VCurve
 
 FORMULAS = {"forward": "(L(x+h) − L(x)) / h", "central": "(L(x+h) − L(x−h)) / 2h"}
 COLORS = {"forward": style.BLUE, "central": style.VERMILLION}
@@ -35,7 +35,7 @@ def figure(curve: VCurve) -> Figure:
 
     Example:
         >>> import torch
-        >>> from gradlab.checking.v_curve import v_curve
+        >>> from gradlab.checking.difference_curve import v_curve
         >>> picture = figure(v_curve(torch.sin, torch.tensor(1.0)))
         >>> [axes.get_title(loc="left") for axes in picture.axes]
         ['V-curve in float64', 'V-curve in float32']
@@ -63,7 +63,7 @@ def draw(axes: Axes, curve: VCurve, dtype: str) -> None:
 
     Example:
         >>> import torch
-        >>> from gradlab.checking.v_curve import v_curve
+        >>> from gradlab.checking.difference_curve import v_curve
         >>> _, (axes,) = style.canvas(8, 6)
         >>> draw(axes, v_curve(torch.sin, torch.tensor(1.0)), "float32")
         >>> axes.get_xlabel()

@@ -13,6 +13,7 @@ from gradlab.backprop import Entry, MissingRuleError, Tape, TapeError, Term
 from gradlab.graph import GraphWatch, is_leaf
 from gradlab.reconcile import Reconciliation, reconcile
 from gradlab.tensors import dense
+from gradlab.witnesses.conventions import convention_of
 from gradlab.witnesses.misshapen import misshapen_gradients
 from gradlab.witnesses.problem import Problem
 
@@ -36,6 +37,7 @@ class Backward:
         has_functions: whether a custom Function is among the nodes of autograd's graph.
         operations: the names of the operations that ran.
         cuts: where the forward pass took a value out of autograd's sight, by ``detach`` or under ``no_grad``.
+        conventions: operations whose gradient is by convention not the derivative.
         misshapen: gradients that a custom Function returned in another shape than its input's.
     """
 
@@ -57,6 +59,7 @@ class Backward:
         self.operations = tuple(dict.fromkeys(entry.name for entry in tape.entries))
         watch = GraphWatch(loss, leaves)
         self.has_functions = any(isinstance(node, BackwardCFunction) for node in watch.nodes)
+        self.conventions = tuple(dict.fromkeys(filter(None, map(convention_of, tape.entries))))
         self.cuts = _cuts(tape, self.has_functions)
         met = [*(n.variable for n in watch.nodes if is_leaf(n)), *(t for t in tape.sources.values() if t.requires_grad)]
         known = {id(t) for t in leaves}

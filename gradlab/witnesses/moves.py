@@ -55,7 +55,7 @@ class Moves:
         """
         variable = self.problem.variables[name]
         self.evaluations += len(places)
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.set_grad_enabled(self.problem.needs_grad), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # each would be said again at every move
             if not one_by_one and len(places) > 8 and self._can_batch(variable, places, values):
                 return self._batched(variable, places, values)
@@ -100,7 +100,7 @@ class Moves:
                 return self.problem.value({variable.position: moved}, own)
             return self.problem.value(parameters={variable.name: moved, **own})
 
-        return torch.vmap(value, randomness="same")(rows, buffers).double().cpu()
+        return torch.vmap(value, randomness="same")(rows, buffers).detach().double().cpu()
 
     def _moving_buffers(self, rows: int) -> dict[str, Tensor]:
         """A copy of each buffer for every row: what a normalization writes into them is its own business then."""
@@ -120,7 +120,7 @@ class Moves:
         if variable.position is not None:
             copy = separated(variable.tensor)
             copy[index_of(place, copy)] = value
-            return self._value({variable.position: copy})
+            return self._value({variable.position: copy.requires_grad_(self.problem.needs_grad)})
         content = variable.tensor.data  # writes into it are not counted as changes of the user's tensor
         index = index_of(place, content)
         before = content[index].clone()
@@ -133,7 +133,7 @@ class Moves:
     def _value(self, inputs: dict[int, Tensor]) -> Tensor:
         """L; NaN where the function refuses the moved point, as outside its domain."""
         try:
-            return self.problem.value(inputs)
+            return self.problem.value(inputs).detach()
         except (RuntimeError, ValueError):
             return torch.tensor(torch.nan, dtype=torch.float64)
 
@@ -150,7 +150,7 @@ class Moves:
         """
         variable = self.problem.variables[name]
         self.evaluations += len(steps)
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.set_grad_enabled(self.problem.needs_grad), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.stack([value.double().cpu() for value in self._pushed(variable, direction, steps)])
 
@@ -159,7 +159,7 @@ class Moves:
         for step in steps.tolist():
             moved = (start + step * direction).to(start.dtype)
             if variable.position is not None:
-                yield self._value({variable.position: moved})
+                yield self._value({variable.position: moved.requires_grad_(self.problem.needs_grad)})
                 continue
             try:
                 variable.tensor.data.copy_(moved)

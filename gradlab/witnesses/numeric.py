@@ -161,7 +161,10 @@ def _sweep(scale: float, size: float, epsilon: float) -> Tensor:
     """Steps from a tenth of the scale (or of 1, where that is larger: a tiny x may be tiny by chance) down to where
     nothing but rounding is left, as fine as a tiny entry needs."""
     size = size if math.isfinite(size) else scale
-    last = max(min(scale * epsilon**0.75, size * 1e-3 if size else math.inf), scale * 1e-14, 4 * epsilon * size)
+    if not size:  # beside 0 every step can be made: `normalize` bends within 1e-12 of it
+        last = scale * 1e-17
+    else:
+        last = max(min(scale * epsilon**0.75, size * 1e-3), scale * 1e-14, 4 * epsilon * size)
     first, last = 0.1 * max(scale, 1.0), max(last, TINY)
     count = max(4, math.ceil(math.log(first / last, RATIO)) + 1)
     return first * RATIO ** -torch.arange(count, dtype=torch.float64)

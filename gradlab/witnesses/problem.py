@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal
 
 import torch
@@ -75,16 +75,29 @@ class Problem:
         self.prefix = prefix
         self.surroundings = surroundings or Surroundings([module] if module is not None else [])
         self.weights: list[Tensor] | None = None
+        self.needs_grad = False
         self._attached: list[bool] | None = None
+        self._is_settled = False
 
     def settle(self) -> None:
-        """One evaluation that shows which outputs a gradient reaches, and makes the weights of their projection."""
+        """Evaluations that show which outputs a gradient reaches, and whether it goes without gradients too.
+
+        A function that registers a hook, or calls ``torch.autograd.grad`` itself, needs them (``needs_grad``).
+        """
+        if self._is_settled:
+            return
+        self._is_settled = True
+        with torch.enable_grad():
+            output = self.output()
         if self.loss is None and self.weights is None:
-            with torch.enable_grad():
-                output = self.output()
             attached = [t.requires_grad for t in floating(output)]
             self._attached = attached if any(attached) else [True] * len(attached)
             self.weights = [_weights(t, number) for number, t in enumerate(self.projected(output))]
+        try:
+            with torch.no_grad():
+                self.reduce(self.output())
+        except RuntimeError:
+            self.needs_grad = True
 
     def value(
         self, inputs: Mapping[int, Tensor] | None = None, parameters: Mapping[str, Tensor] | None = None
@@ -146,16 +159,23 @@ class Problem:
         chosen = self._attached or [True] * len(outputs)
         return [t for t, is_attached in zip(outputs, chosen, strict=True) if is_attached]
 
+    def unattached(self) -> list[str]:
+        """Says which outputs L leaves out, since no gradient reaches them while others have one."""
+        numbers = [str(n) for n, is_attached in enumerate(self._attached or ()) if not is_attached]
+        if not numbers:
+            return []
+        return [f"floating output {', '.join(numbers)} carries no gradient and was not looked at"]
+
     def magnitude(self) -> float:
         """The size of the terms that are added up to L: rounding errors are in proportion to it."""
         self.settle()
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.needs_grad):
             output = self.output()
-            value = abs(float(self.reduce(output)))
+            value = abs(float(self.reduce(output).detach()))
             if self.loss is None:
                 assert self.weights is not None
                 terms = zip(self.projected(output), self.weights, strict=True)
-                value = max(value, sum(float((wide(t).abs() * w.abs()).sum()) for t, w in terms))
+                value = max(value, sum(float((wide(t.detach()).abs() * w.abs()).sum()) for t, w in terms))
         return value
 
 
@@ -168,8 +188,9 @@ def floating(output: Any) -> list[Tensor]:
     """
     leaves = tree_leaves(output)
     for leaf in list(leaves):
-        if isinstance(leaf, Mapping):  # a mapping that pytree does not know, such as a library's own output class
-            leaves += [t for value in leaf.values() for t in tree_leaves(value)]
+        # What pytree does not know: a mapping of a library's own, a dataclass.
+        held = leaf if isinstance(leaf, Mapping) else vars(leaf) if is_dataclass(leaf) else {}
+        leaves += [t for value in held.values() for t in tree_leaves(value)]
     return [t for t in leaves if isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex())]
 
 

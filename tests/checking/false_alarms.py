@@ -32,7 +32,6 @@ KNOWN = {  # what the check accuses, and why it is right to do so
     "nn.functional.max_unpool2d": REPEATED,
     "nn.functional.max_unpool3d": REPEATED,
     "normal": "autograd's derivative by the mean is 0; that of the same noise, moved, is 1",
-    "nn.CTCLoss": "its gradient holds for log-probabilities that stay normalized, as its documentation says",
 }
 
 

@@ -255,3 +255,82 @@ RIGHT = {
         [numbers(5, 3), numbers(3)], "agree",
     ),
 }  # fmt: skip
+
+
+class SquareWithWrongJvp(Function):
+    """y = x², right backwards and wrong forwards."""
+
+    @staticmethod
+    def forward(x):
+        return x * x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g * ctx.saved_tensors[0]
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        return 3 * tangent * ctx.saved_tensors[0]
+
+
+class SwappedNeeds(Function):
+    """y = a·b, which asks for the other input's need of a gradient."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return a * b
+
+    @staticmethod
+    def backward(ctx, g):
+        a, b = ctx.saved_tensors
+        need_a, need_b = ctx.needs_input_grad
+        return g * b if need_b else None, g * a if need_a else None
+
+
+def hooked(x: Tensor) -> Tensor:
+    y = x.sin()
+    y.register_hook(lambda g: 2 * g)
+    return y * x
+
+
+def hooked_layer() -> nn.Module:
+    layer = nn.Linear(3, 2).double()
+    layer.weight.register_hook(lambda g: 1.5 * g)
+    return layer
+
+
+def by_batch(g: Tensor, x: Tensor) -> Tensor:
+    return g * x.cos() * (1 if len(x) == 3 else 2)
+
+
+WRONG |= {
+    "a wrong jvp": (SquareWithWrongJvp, [numbers(5)], "x", "forward mode"),
+    "needs_input_grad of the other input": (SwappedNeeds, [numbers(4), numbers(4, seed=1)], "a", "where only a"),
+    "a hook on a value": (hooked, [numbers(4)], "x", "hook on a tensor"),
+    "a hook on a parameter": (hooked_layer(), [numbers(2, 3)], "weight", "hook on a tensor"),
+    "wrong for another batch size": (
+        function(torch.sin, by_batch), [numbers(3, 2)], "argument 0", "first sample alone",
+    ),
+    "blind to the upstream gradient": (
+        function(lambda x: (x * x).sum(), lambda g, x: 2 * x + 0 * g), [numbers(3)], "argument 0", "argument 0",
+    ),
+}  # fmt: skip
+
+RIGHT |= {
+    "an embedding with padding": (nn.Embedding(5, 3, padding_idx=1), [torch.tensor([1, 2, 1])], "agree"),
+    "ctc loss": (
+        nn.CTCLoss(), [numbers(6, 1, 4).log_softmax(-1), torch.tensor([[1, 2]]), torch.tensor([6]), torch.tensor([2])],
+        "agree",
+    ),
+    "normalize at 0": (lambda x: nn.functional.normalize(x, dim=0), [torch.zeros(2, dtype=F64)], "agree"),
+    "autograd inside": (
+        lambda x: torch.autograd.grad((x**3).sum(), x, create_graph=True)[0], [numbers(3)], "agree",
+    ),
+    "nothing finite": (lambda x: nn.functional.cross_entropy(x, torch.tensor([-100])), [numbers(1, 3)], "agree"),
+}  # fmt: skip

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.autograd import Function
 
-from gradlab.checking.precision import precision
-from gradlab.checking.v_curve import STEPS, Curve, v_curve
+from gradlab.checking.difference_curve import STEPS, Curve, v_curve
+from gradlab.checking.precision_report import precision
 from gradlab.errors import BadInput
 from gradlab.figures import style
 
