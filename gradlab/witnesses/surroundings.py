@@ -42,7 +42,8 @@ class Surroundings:
 
     @contextmanager
     def same(self) -> Iterator[None]:
-        """Around one evaluation."""
+        """Around one evaluation. Buffers are put back before it: a backward pass after it may still read them."""
+        self.restore()
         self._reseed()
         before = self._states() if self._others is None else None
         try:
@@ -50,7 +51,6 @@ class Surroundings:
         finally:
             if before is not None:
                 self._others = before != self._states()
-            self.restore()
 
     def restore(self) -> None:
         """Buffers and training flags as they were at first; a tape that records does not see it."""

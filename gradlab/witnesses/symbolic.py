@@ -27,7 +27,7 @@ from gradlab.witnesses.problem import Problem, Variable
 
 MOST_OPERATIONS = 200
 MOST_NUMBERS = 200_000  # in the arrays that the symbol reaches
-MOST_TERMS = 4_000  # in the expressions that one operation makes
+MOST_TERMS = 400  # in the expressions that one operation makes
 ROUNDINGS = 2**10  # by which L may differ from its expression, in units of the largest number on the way
 OPTIONS = ("layout", "device", "pin_memory", "memory_format", "dtype")  # that mean nothing to an expression
 # Functions of a and b (0 where there is none) that are one function where a > b, and another where a < b.
@@ -205,7 +205,7 @@ def _replay(entry: Entry, content: Callable[[Value], np.ndarray]) -> list[tuple[
             made = OPERATIONS[entry.name](*args, **kwargs)
         arrays = made if isinstance(made, list) else [made]
         return [(v, _filled(entry, v, array)) for v, array in zip(entry.outputs, arrays, strict=True) if v is not None]
-    except (TypeError, ValueError, IndexError) as error:
+    except (AttributeError, TypeError, ValueError, IndexError) as error:
         raise CannotSay(f"the table of symbolic operations does not cover this use of {entry.name}") from error
 
 

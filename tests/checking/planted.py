@@ -322,6 +322,21 @@ WRONG |= {
     ),
 }  # fmt: skip
 
+
+class Filling(nn.Module):
+    """Writes into a buffer and then computes with it: what a backward pass reads must not be put back before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(3, 3)
+        self.register_buffer("scale", torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inner(x)
+        self.scale.fill_(2.0)
+        return y * self.scale
+
+
 RIGHT |= {
     "an embedding with padding": (nn.Embedding(5, 3, padding_idx=1), [torch.tensor([1, 2, 1])], "agree"),
     "ctc loss": (
@@ -332,5 +347,6 @@ RIGHT |= {
     "autograd inside": (
         lambda x: torch.autograd.grad((x**3).sum(), x, create_graph=True)[0], [numbers(3)], "agree",
     ),
+    "a buffer that changes on the way": (Filling().double(), [numbers(4, 3)], "agree"),
     "nothing finite": (lambda x: nn.functional.cross_entropy(x, torch.tensor([-100])), [numbers(1, 3)], "agree"),
 }  # fmt: skip
