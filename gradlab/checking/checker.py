@@ -53,7 +53,7 @@ def check(
     *inputs: Any,
     loss: Callable[[Any], Tensor] | None = None,
     kwargs: Mapping[str, Any] | None = None,
-    witnesses: Sequence[str] = ("autograd", "manual", "numeric"),
+    witnesses: str | Sequence[str] = ("autograd", "manual", "numeric"),
     seconds: float = 30.0,
     second_order: bool = True,
     conditions: bool = True,
@@ -88,6 +88,7 @@ def check(
         >>> report.ok, report.counts["numeric"]
         (True, 5)
     """
+    witnesses = (witnesses,) if isinstance(witnesses, str) else witnesses
     unknown = [name for name in witnesses if name not in WITNESSES]
     if unknown:
         raise BadInput(f"there is no witness {unknown[0]!r}: choose from {', '.join(WITNESSES)}")

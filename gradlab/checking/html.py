@@ -36,7 +36,7 @@ def page(report: Report) -> str:
 
     head = "".join(f"<th>{escape(name)}</th>" for name in COLUMNS)
     rows = "".join(_row(finding, cells) for finding, cells in report.rows())
-    failures = "".join(f"<pre>{escape(chr(10).join(explain(f)))}</pre>" for f in report.failures)
+    failures = "".join(f"<pre>{escape(chr(10).join(explain(f)))}</pre>" for f in report.explained)
     notes = "".join(f"<div>{escape(note)}</div>" for note in report.notes)
     verdict = "good" if report.ok else "bad"
     return (

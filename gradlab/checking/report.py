@@ -17,6 +17,7 @@ from gradlab.checking.findings import Finding
 
 COLUMNS = ("tensor", "shape", "verdict", "worst error", "allowed", "entries compared")
 ORDER = ("wrong", "nondeterministic", "precision", "kink", "not differentiable", "not reached", "agree")
+MEANING = {"kink": "the function has no single slope here; autograd's value lies between those on both sides"}
 STYLES = {"wrong": "red", "nondeterministic": "red", "precision": "yellow", "kink": "cyan", "agree": "green"}
 
 
@@ -57,6 +58,11 @@ class Report:
     def failures(self) -> tuple[Finding, ...]:
         return tuple(f for f in self.findings if not f.ok)
 
+    @property
+    def explained(self) -> tuple[Finding, ...]:
+        """What is told in full: what is wrong, and what is right though the numbers differ (a kink, a precision)."""
+        return tuple(f for f in self.findings if f.verdict not in ("agree", "not reached"))
+
     def __getitem__(self, name: str) -> Finding:
         """The finding on a tensor, by its name; the worst one, where there are several."""
         found = [f for f in self.findings if f.name == name]
@@ -92,7 +98,7 @@ class Report:
         yield Text(self.headline, "green" if self.ok else "red")
         if self.findings:
             yield self.table()
-        for finding in self.failures:
+        for finding in self.explained:
             yield from (Text(line) for line in explain(finding))
         yield from (Text(note) for note in self.notes)
 
@@ -152,7 +158,11 @@ def explain(finding: Finding) -> list[str]:
             alone = "   <- stands alone" if name == finding.alone else ""
             lines.append(f"  {name:{width}}  {_value(number)}{uncertain}{alone}")
         lines.append(f"  relative error {_number(finding.error)}, allowed {finding.tolerance:.1e}{_off(finding)}")
-    labels = (("to blame", finding.blame), ("hint", finding.hint), ("note", finding.note))
+    labels = (
+        ("to blame", finding.blame),
+        ("hint", finding.hint),
+        ("note", finding.note or MEANING.get(finding.verdict)),
+    )
     return lines + [f"  {label}: {text}" for label, text in labels if text]
 
 
