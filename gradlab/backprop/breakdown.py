@@ -20,7 +20,7 @@ The data hold numbers and words only, no tensors; `Breakdown.as_dict` turns them
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -28,11 +28,11 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.backprop.chain.graph import Block, Graph, Use, graph_of
+from gradlab.backprop.chain.modules import by_module, passed_on
 from gradlab.backprop.chain.names import Names, ValueNames
 from gradlab.backprop.chain.numbers import Local, Numbers, Readings, content_of, local_derivatives
 from gradlab.backprop.chain.text import table
 from gradlab.backprop.chain.wording import worded
-from gradlab.backprop.modules import Scope
 from gradlab.backprop.sweep import Term
 from gradlab.backprop.values import Value
 
@@ -263,7 +263,7 @@ class Breakdown:
     ) -> Breakdown:
         """The breakdown of a sweep, module by module, without looking at single operations; see `of`, `by_module`."""
         source = _Source(graph_of(terms), model, names or {}, readable)
-        return cls._from(source, _collapsed(source, depth, together))
+        return cls._from(source, by_module(source.graph, depth, together))
 
     def by_module(self, depth: int | None = None, together: bool = False) -> Breakdown:
         """The same chain rule with the operations of each module joined into one term.
@@ -288,7 +288,7 @@ class Breakdown:
             >>> [contribution.by for contribution in modules.path_sums["weight"].contributions]
             ['Linear #2', 'Linear #3']
         """
-        return self._from(self._source, _collapsed(self._source, depth, together))
+        return self._from(self._source, by_module(self._source.graph, depth, together))
 
     @classmethod
     def _from(cls, source: _Source, graph: Graph | None = None) -> Breakdown:
@@ -334,7 +334,8 @@ class _Writer:
         self._operations = [_operation(block) for block in graph.blocks]
         self._values = ValueNames(graph, self._names, self._operations)
         self._locals = [local_derivatives(block, source.readable) for block in graph.blocks]
-        self._passed_on = [self._what_passes_on(block) for block in graph.blocks]
+        is_parameter = {value for value in _values_of(graph) if self._values.kind(value) == "parameter"}
+        self._passed_on = [passed_on(block, is_parameter.__contains__) for block in graph.blocks]
         small = (value for value in _values_of(graph) if value.tensor.numel() <= source.readable)
         self._contents = {value: content_of(value) for value in small}
         self._written: dict[int, GradientContent] = {}
@@ -349,15 +350,6 @@ class _Writer:
     def path_sums(self) -> dict[str, PathSum]:
         makers = {value: place for block, place in self._places.items() for value, _ in block.outputs}
         return {self._values[v]: self._path_sum(v, uses, makers.get(v)) for v, uses in self._graph.uses.items()}
-
-    def _what_passes_on(self, block: Block) -> list[Tensor]:
-        """What a block passes on to each value but parameters, its uses of the value summed."""
-        passed: dict[Value, Tensor] = {}
-        for use in block.uses:
-            if use.gradient is not None and self._values.kind(use.value) != "parameter":
-                sofar = passed.get(use.value)
-                passed[use.value] = use.gradient if sofar is None else sofar + use.gradient
-        return list(passed.values())
 
     def _gradients(self) -> Iterable[Tensor]:
         yield from self._graph.sums.values()
@@ -450,29 +442,6 @@ class _Writer:
 
     def _length(self, gradients: Iterable[Tensor]) -> float:
         return math.hypot(*(self._readings.statistics(g).l2 for g in gradients))
-
-
-def _collapsed(source: _Source, depth: int | None, together: bool) -> Graph:
-    """Operations in a row that ran in one call of a module joined; or all of a module, wherever they ran."""
-    keys: dict[Block, tuple[Scope, Hashable] | None] = {}
-    before: Scope | None = None
-    run = 0
-    for block in source.graph.blocks:
-        scope = _caller_at(block.scope, depth)
-        run += scope is not before
-        before = scope
-        keys[block] = None if scope.module is None else (scope, scope.module if together else run)
-    return source.graph.collapsed(lambda block: keys[block])
-
-
-def _caller_at(scope: Scope, depth: int | None) -> Scope:
-    """The module that many calls below the outermost one; the innermost where there are not so many."""
-    callers: list[Scope] = []
-    at: Scope | None = scope
-    while at is not None and at.module is not None:
-        callers.append(at)
-        at = at.caller
-    return scope if depth is None or not callers else callers[max(len(callers) - 1 - depth, 0)]
 
 
 def _values_of(graph: Graph) -> Iterable[Value]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradlab.backprop import Breakdown
 from gradlab.backprop.breakdown import BreakdownTerm
+from gradlab.backprop.chain.modules import Flow, flows
 from gradlab.probes.base import Need, Step
 from gradlab.records import Breakdown as BreakdownRecord
 from gradlab.records import Record, Scalar
@@ -41,20 +42,19 @@ class ChainRuleProbe:
         assert step.terms is not None
         scale = 1.0 if step.scale is None else float(step.scale)
         if step.is_due(self._scalars):
-            modules = Breakdown.of_modules(step.terms, step.root, readable=0, together=True)
-            for term in modules.terms:
-                yield from _scalars(term, step.index, scale)
+            for flow in flows(step.terms, step.root):
+                yield from _scalars(flow, step.index, scale)
         if step.is_due(self._tables):
             breakdown = Breakdown.of(step.terms, step.root, readable=self.readable)
             yield BreakdownRecord("chain/table", step.index, tuple(_record(t, scale) for t in breakdown.terms))
 
 
-def _scalars(term: BreakdownTerm, step: int, scale: float) -> Iterator[Record]:
-    if term.module:  # operations outside every module are left out
-        yield Scalar(f"chain/{term.module}/upstream", step, term.upstream / scale)
-        if term.downstream is not None and term.gain is not None:
-            yield Scalar(f"chain/{term.module}/downstream", step, term.downstream / scale)
-            yield Scalar(f"chain/{term.module}/gain", step, term.gain)
+def _scalars(flow: Flow, step: int, scale: float) -> Iterator[Record]:
+    if flow.module:  # operations outside every module are left out
+        yield Scalar(f"chain/{flow.module}/upstream", step, flow.upstream / scale)
+        if flow.downstream is not None and flow.gain is not None:
+            yield Scalar(f"chain/{flow.module}/downstream", step, flow.downstream / scale)
+            yield Scalar(f"chain/{flow.module}/gain", step, flow.gain)
 
 
 def _record(term: BreakdownTerm, scale: float) -> TermRecord:

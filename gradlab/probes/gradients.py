@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from operator import is_
 
 from torch import Tensor
@@ -42,17 +42,18 @@ class GradientProbe:
         self._watched: dict[str, _Watched] = {}  # by optimizer
 
     def measure(self, step: Step) -> Iterator[Record]:
-        gradients = {name: g for name, g in step.gradients.items() if g is not None and g.numel()}
-        parameters = {name: step.parameters[name] for name in gradients}
-        if not gradients:
+        filled = [(name, g) for name, g in step.gradients.items() if g is not None and g.numel()]
+        parameters = [step.parameters[name] for name, _ in filled]
+        if not filled:
             return
         watched = self._watched.get(step.label)
         is_the_same = watched is not None and watched.watches(parameters)
         if watched is not None and (watched.is_full or not is_the_same or not watched.follows(step)):
             yield from watched.drain()  # now, while its weights are those after its last update
         if watched is None or not is_the_same:
-            watched = self._watched[step.label] = _Watched(step.label, Series(parameters, self.bins))
-        watched.add(step, [dense(g) for g in gradients.values()])
+            series = Series(dict(zip((name for name, _ in filled), parameters, strict=True)), self.bins)
+            watched = self._watched[step.label] = _Watched(step.label, series)
+        watched.add(step, [dense(g) for _, g in filled])
 
     def updated(self, step: Step) -> Iterator[Record]:
         """Called when the optimizer has used the gradients of a step that was measured."""
@@ -83,10 +84,10 @@ class _Watched:
     def is_full(self) -> bool:
         return len(self._series.steps) >= self._series.most_steps
 
-    def watches(self, parameters: Mapping[str, Tensor]) -> bool:
+    def watches(self, parameters: Sequence[Tensor]) -> bool:
         """Whether these very tensors are the ones of the series."""
         mine = self._series.parameters
-        return len(mine) == len(parameters) and all(map(is_, mine, parameters.values()))
+        return len(mine) == len(parameters) and all(map(is_, mine, parameters))
 
     def follows(self, step: Step) -> bool:
         """Whether the step before this one was the last that was added."""

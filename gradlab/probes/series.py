@@ -38,15 +38,13 @@ class Small:
     def __init__(self, sizes: Sequence[int], bars: int, are_complex: bool = False) -> None:
         self._sizes = list(sizes)
         self._bars = bars
-        self._gradients: list[Tensor] = []
-        self._weights: list[Tensor] = []
-        self._row = _row if are_complex or len(sizes) == 1 else _flatten_dense_tensors
+        self._rows: list[Tensor] = []
+        self._row = _row if are_complex else _flatten_dense_tensors
         self._previous: Tensor | None = None
 
     def add(self, gradients: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
-        """Copies one step aside."""
-        self._gradients.append(self._row(gradients))
-        self._weights.append(self._row(weights))
+        """Copies one step aside, in one row: the gradients, then the weights."""
+        self._rows.append(self._row([*gradients, *weights]))
 
     def drain(self, weights: Sequence[Tensor]) -> Tensor:
         """What came since the last drain, and forgets it.
@@ -57,14 +55,13 @@ class Small:
         Returns:
             [n, parameters, NUMBERS + 2 + bars].
         """
-        rows = torch.stack(self._gradients)
-        first = torch.full_like(rows[:1], torch.nan) if self._previous is None else self._previous.unsqueeze(0)
-        before = torch.stack([*self._weights, self._row(weights)])
-        self._previous = rows[-1].clone()
-        self._gradients.clear()
-        self._weights.clear()
-        parts = zip(*(wide(t).split(self._sizes, dim=1) for t in (torch.cat([first, rows]), before)), strict=True)
-        return torch.stack([self._numbers(g, w) for g, w in parts], dim=1)
+        rows, before = wide(torch.stack(self._rows)).chunk(2, dim=1)
+        first = torch.full_like(rows[:1], torch.nan) if self._previous is None else self._previous
+        after = wide(_row(weights).unsqueeze(0))
+        self._previous = rows[-1:].clone()
+        self._rows.clear()
+        parts = (torch.cat(both).split(self._sizes, dim=1) for both in ((first, rows), (before, after)))
+        return torch.stack([self._numbers(g, w) for g, w in zip(*parts, strict=True)], dim=1)
 
     def _numbers(self, gradients: Tensor, weights: Tensor) -> Tensor:
         """Of one parameter: [n, NUMBERS + 2 + bars] from [n + 1, m] each, the gradient before and the weights after."""
@@ -141,13 +138,17 @@ class Series:
             (places, Small([sizes[i] for i in places], bars, any(self.parameters[i].is_complex() for i in places)))
             for places in by_device.values()
         ]
+        self._is_simple = [places for places, _ in self._small] == [list(range(len(self.parameters)))]
         row = sum(2 * p.element_size() * p.numel() for p in self.parameters if _numel(p) <= SMALL)
         self.most_steps = max(1, min(MOST_STEPS, MEMORY // max(row, 1)))
 
     def add(self, step: int, gradients: Sequence[Tensor]) -> None:
         """Takes one step: the gradients in the order of the parameters, which have not been updated yet."""
-        for places, small in self._small:
-            small.add([gradients[i] for i in places], [self.parameters[i] for i in places])
+        if self._is_simple:
+            self._small[0][1].add(gradients, self.parameters)
+        else:
+            for places, small in self._small:
+                small.add([gradients[i] for i in places], [self.parameters[i] for i in places])
         for place, large in self._large.items():
             large.add(gradients[place], self.parameters[place])
         self.steps.append(step)

@@ -13,6 +13,7 @@ from torch.autograd import Function
 
 from gradlab.backprop import Breakdown, Tape
 from gradlab.backprop.chain.graph import graph_of
+from gradlab.backprop.chain.modules import flows
 
 
 def sweep(forward, *, grad=True, outputs=None, **options):
@@ -326,6 +327,14 @@ def test_collapsing_keeps_every_parameters_gradient(grad, options):
     assert_parameters_agree(modules, gradients, model)
     assert modules == Breakdown.of_modules(terms, readable=64, **options)
     assert modules.by_module() == breakdown.by_module()
+
+
+def test_the_flow_through_each_module_is_what_the_breakdown_writes():
+    model, x = Net().double(), torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=True)
+    terms, _ = sweep(lambda: model(x).mean())
+    expected = [(t.module, t.upstream, t.downstream, t.gain) for t in Breakdown.of_modules(terms, together=True).terms]
+    assert [(f.module, f.upstream, f.downstream, f.gain) for f in flows(terms)] == expected
+    assert [f.module for f in flows(terms, model)][1:3] == ["Net", "body.3"]
 
 
 def test_modules_in_the_order_of_the_chain():

@@ -161,6 +161,14 @@ class Readings:
         return None if tensor is None else self._numbers.get(id(tensor))
 
 
+def lengths(tensors: list[Tensor]) -> dict[int, float]:
+    """The L2 norm of each, by its id, with one transfer from the device; keep the tensors while you ask."""
+    kept = {id(t): t for t in tensors}
+    filled = [_plain(t) for t in kept.values() if t.numel()]
+    read = iter(_floats(list(torch._foreach_norm(filled))) if filled else ())
+    return {key: next(read) if t.numel() else 0.0 for key, t in kept.items()}
+
+
 def _statistics(tensors: list[Tensor]) -> dict[int, Statistics]:
     found = {id(t): Statistics(0.0, 0.0, 0.0) for t in tensors if not t.numel()}
     filled = [t for t in tensors if t.numel()]

@@ -16,6 +16,7 @@ from gradlab.records import Breakdown, Figure, Histogram, HistogramBlock, Hparam
 from gradlab.sinks.tensorboard import summaries, thinning
 from gradlab.sinks.tensorboard.blocks import BlockWriter
 from gradlab.sinks.tensorboard.event_file import EventFile
+from gradlab.sinks.tensorboard.scalar_rows import ScalarRows
 from gradlab.sinks.tensorboard.thinning import histogram_steps, scalar_steps
 from gradlab.sinks.unfold import unfold
 
@@ -60,6 +61,7 @@ class TensorBoardSink:
         self._curves = curves
         self._histograms = histograms
         self._blocks = BlockWriter()
+        self._scalars = ScalarRows()
         self._started = self._written = time.time()
         self._flushed = time.monotonic()
         self._last_step = 0
@@ -140,10 +142,10 @@ class TensorBoardSink:
         self._blocks.add(steps[int(block.steps[-1])], block)
         if isinstance(block, ScalarBlock):
             self._seen.update(block.tags)
-            for row in _rows_to_show(block, self._curves):
-                summary = steps[int(block.steps[row])]
-                for tag, value in zip(block.tags, block.values[row].tolist(), strict=True):
-                    summaries.scalar(summary, tag, value)
+            rows = _rows_to_show(block, self._curves)
+            shown = self._scalars.of(block.tags, block.values[rows])
+            for step, message in zip(block.steps[rows].tolist(), shown, strict=True):
+                steps[step].MergeFromString(message)
             return
         for histogram in _histograms_to_show(block, self._histograms):
             summaries.tensor(steps[histogram.step], histogram, first=histogram.tag not in self._seen)
