@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import get_gradient_edge
 
 Node = Any  # autograd's nodes have no common public type
@@ -26,6 +27,8 @@ class GraphWatch:
         nodes: every node that the loss reaches.
         upstream, downstream: for each node that autograd passed, the gradients that came in and went out. A leaf has
             an upstream only.
+        written: the custom Functions whose backward changed an upstream gradient in place: whatever else uses that
+            gradient gets the changed one.
     """
 
     def __init__(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
@@ -35,7 +38,10 @@ class GraphWatch:
         self.nodes += [node for node in accumulators if node not in known]
         self.upstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.downstream: dict[Node, tuple[Tensor | None, ...]] = {}
+        self.written: list[Node] = []
+        self._versions: dict[Node, list[int]] = {}
         self._handles = [self._listen(node) for node in self.nodes]
+        self._handles += [self._guard(node) for node in self.nodes if isinstance(node, BackwardCFunction)]
 
     def close(self) -> None:
         for handle in self._handles:
@@ -53,8 +59,18 @@ class GraphWatch:
 
         def passed(outgoing: tuple, incoming: tuple) -> None:
             self.upstream[node], self.downstream[node] = incoming, outgoing
+            if node in self._versions and self._versions.pop(node) != _versions(incoming):
+                self.written.append(node)
 
         return node.register_hook(passed)
+
+    def _guard(self, node: Node) -> Any:
+        """Notes how often each upstream gradient was written to before a user's backward gets hold of it."""
+
+        def arrive(incoming: tuple[Tensor | None, ...]) -> None:
+            self._versions[node] = _versions(incoming)
+
+        return node.register_prehook(arrive)
 
     def _arrive(self, node: Node, incoming: tuple[Tensor | None, ...]) -> None:
         """A leaf's gradient arrives, once for each backward pass that runs within this one."""
@@ -62,6 +78,10 @@ class GraphWatch:
         if sofar and sofar[0] is not None and incoming[0] is not None:
             incoming = (sofar[0].detach() + incoming[0].detach(),)
         self.upstream[node] = incoming
+
+
+def _versions(gradients: tuple[Tensor | None, ...]) -> list[int]:
+    return [-1 if g is None else g._version for g in gradients]
 
 
 def is_leaf(node: Node) -> bool:

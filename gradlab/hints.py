@@ -1,7 +1,8 @@
 """What the pattern of an error suggests: the slip of the pen behind a wrong gradient.
 
 Each pattern looks at one wrong downstream gradient beside the right one and says what a person would notice, or
-nothing. The first that speaks is the hint.
+nothing. The first that speaks is the hint. What is to be seen in the numbers is said as it is; what they are only a
+sign of, such as a slip in the code, is said to be possible.
 """
 
 from __future__ import annotations
@@ -17,6 +18,22 @@ from torch import Tensor
 
 from gradlab.agreement import tolerance_for
 from gradlab.tensors import dense
+
+# Said where a gradient ends at an operation, or misses a part that no operation explains.
+NOT_RETURNED = (
+    "autograd says that nothing flows here (None), the handwritten sweep says something does: possibly a backward "
+    "returns None where a gradient belongs"
+)
+LEFT_PYTORCH = (
+    "possibly a value leaves PyTorch on its way and comes back as a constant: .item(), .tolist(), float(x), .numpy(), "
+    ".data, or a torch.tensor(…) made from any of these. Autograd sees nothing of what is computed from it; use the "
+    "tensor itself instead"
+)
+
+WRITTEN = (
+    "its backward changes the gradient that it is given (grad_output) in place, and whatever else uses that gradient "
+    "gets the changed one: return a new tensor, such as grad_output * 2 for grad_output.mul_(2)"
+)
 
 
 def _no_replay(change: Callable[[Tensor], Tensor]) -> Tensor | None:
@@ -58,9 +75,9 @@ def hint_for(evidence: Evidence) -> str:
     """
     manual, autograd = evidence.manual, evidence.autograd
     if manual is None:
-        return "the tape says that nothing flows here, autograd says something does"
+        return "the handwritten sweep says that nothing flows here, autograd says something does"
     if autograd is None:
-        return "autograd says that nothing flows here (None), the tape says something does"
+        return NOT_RETURNED
     here = Evidence(
         dense(manual), dense(autograd), evidence.contributions, evidence.upstream, evidence.others, evidence.replay
     )
@@ -109,12 +126,12 @@ def _origin(factor: float, e: Evidence) -> str:
         return ""
     batch = e.upstream[0].shape[0] if e.upstream and e.upstream[0].dim() else 0
     if batch > 1 and fraction == Fraction(1, batch):
-        return f": a mean over the batch of {batch}, where the sum belongs"
+        return f": possibly a mean over the batch of {batch}, where the sum belongs"
     if batch > 1 and fraction == batch:
-        return f": a sum over the batch of {batch}, where the mean belongs"
+        return f": possibly a sum over the batch of {batch}, where the mean belongs"
     sizes = {u.numel() for u in e.upstream} | {n for u in e.upstream for n in u.shape}
     if any(n > 1 and fraction in (Fraction(1, n), n) for n in sizes):
-        return ": the size of a dimension, as if a sum and a mean were exchanged"
+        return ": the size of a dimension; possibly a sum and a mean are exchanged"
     return ""
 
 
@@ -133,9 +150,9 @@ def _assigned(e: Evidence) -> str:
     count = len(e.contributions)
     for place, contribution in enumerate(e.contributions) if count > 1 else ():
         if _same(e.autograd, contribution):
-            return f"only one of {count} uses counts: '=' where '+=' was needed (the path sum has {count} terms)"
+            return f"only one of {count} uses counts: possibly '=' where '+=' was needed ({count} terms add up)"
         if count > 2 and _same(e.autograd, e.manual - contribution):  # type: ignore[operator]
-            return f"one of {count} uses is left out of the path sum (use {place + 1}, from the loss downwards)"
+            return f"possibly one of {count} uses is left out of the path sum: use {place + 1}, from the loss downwards"
     return ""
 
 
@@ -146,7 +163,7 @@ def _one_sample(e: Evidence) -> str:
         return ""
     for sample in dict.fromkeys((0, batch - 1, *range(1, min(batch - 1, 16)))):
         if _same(e.autograd, e.replay(lambda u, sample=sample: _only(u, sample))):  # type: ignore[misc]
-            return f"the sum over the batch is missing: only sample {sample} of {batch} counts"
+            return f"possibly the sum over the batch is missing: only sample {sample} of {batch} counts"
     return ""
 
 
@@ -158,19 +175,19 @@ def _only(u: Tensor, sample: int) -> Tensor:
 
 def _passed_on(e: Evidence) -> str:
     if any(_same(e.autograd, u) for u in e.upstream):
-        return "it is the upstream gradient itself: the local derivative is left out"
+        return "it is the upstream gradient itself: possibly the local derivative is left out"
     return ""
 
 
 def _local_alone(e: Evidence) -> str:
     if e.upstream and _same(e.autograd, e.replay(torch.ones_like)):
-        return "it is the local derivative alone: the upstream gradient is left out"
+        return "it is the local derivative alone: possibly the upstream gradient is left out"
     return ""
 
 
 def _exchanged(e: Evidence) -> str:
     if any(_same(e.autograd, other) for other in e.others):
-        return "it is the gradient of another input of this operation: two of them are exchanged"
+        return "it is the gradient of another input of this operation: possibly two of them are exchanged"
     return ""
 
 
@@ -181,7 +198,7 @@ def _shifted(e: Evidence) -> str:
         and not difference.is_complex()
         and _same(difference, difference.mean().expand_as(difference))
     ):
-        return f"a constant was added: every entry is off by {float(difference.mean()):.6g}"
+        return f"every entry is off by {float(difference.mean()):.6g}: possibly a constant was added"
     return ""
 
 

@@ -24,7 +24,7 @@ from gradlab.backprop import Entry, Gradients, Term, Value
 from gradlab.backprop.modules import NO_MODULE
 from gradlab.backprop.sweep import Sweep
 from gradlab.graph import GraphWatch, Node, is_leaf
-from gradlab.hints import Evidence, hint_for
+from gradlab.hints import WRITTEN, Evidence, hint_for
 
 # A reentrant checkpoint runs a backward pass of its own, in which the leaves' gradients go past the outer graph.
 CHECKPOINT = "CheckpointFunctionBackward"
@@ -203,6 +203,9 @@ class _Blame:
                 above[value].append(owner)
 
     def culprit(self) -> Culprit | None:
+        for node in self.watch.written:
+            if self.terms_of.get(node):
+                return self._writer(node)
         suspect = None
         for node in reversed(self.nodes):
             terms = self.terms_of.get(node)
@@ -220,18 +223,27 @@ class _Blame:
                     return suspect
         return suspect
 
+    def _writer(self, node: Node) -> Culprit:
+        """A backward that changed what other branches of the graph use too: no later comparison tells anything."""
+        terms = self.terms_of[node]
+        pairs = self._upstream_pairs(node, terms)
+        worst = max(compare(pairs, self.through).values(), key=lambda a: a.error)
+        return self._named(node, terms, worst, WRITTEN)
+
     def _accuse(self, node: Node, terms: list[Term], flows: list[_Flow], worst: Agreement) -> Culprit:
+        flow = flows.pop(int(worst.name))
+        return self._named(node, terms, worst, hint_for(self._evidence(node, terms, flow, flows)))
+
+    def _named(self, node: Node, terms: list[Term], worst: Agreement, hint: str) -> Culprit:
         name: str = node.name()
         is_custom = isinstance(node, BackwardCFunction)
-        flow = flows.pop(int(worst.name))
-        entry = terms[0].entry
         return Culprit(
             node=name,
             operations=tuple(dict.fromkeys(t.entry.name for t in terms)),
             function=name.removesuffix("Backward") if is_custom else "",
-            module=self.label(entry),
+            module=self.label(terms[0].entry),
             agreement=worst,
-            hint=hint_for(self._evidence(node, terms, flow, flows)),
+            hint=hint,
             source=source_of(node) if is_custom else "",
             line=next((t.entry.line for t in reversed(terms) if t.entry.line), ""),
         )
@@ -258,6 +270,11 @@ class _Blame:
 
     def _is_given_the_same(self, node: Node, terms: list[Term]) -> bool | None:
         """Whether the upstream gradients agree; None where they cannot be compared."""
+        pairs = self._upstream_pairs(node, terms)
+        return all(a.ok for a in compare(pairs, self.through).values()) if pairs else None
+
+    def _upstream_pairs(self, node: Node, terms: list[Term]) -> dict[str, tuple[Tensor | None, Tensor | None]]:
+        """The handwritten gradient and autograd's at each of a node's outputs."""
         incoming = self.watch.upstream[node]
         pairs = {}
         for term in terms:
@@ -265,7 +282,7 @@ class _Blame:
                 number = _output_number(value, node, place, lone=len(terms) == 1)
                 if number is not None and number < len(incoming):
                     pairs[f"{number}"] = (gradient, incoming[number])
-        return all(a.ok for a in compare(pairs, self.through).values()) if pairs else None
+        return pairs
 
     def _flows(self, node: Node, terms: list[Term]) -> dict[Hashable, _Flow]:
         """For each place the gradient goes to from here: the tape's contributions and autograd's."""

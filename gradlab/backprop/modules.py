@@ -7,9 +7,11 @@ called, so they read as the model's author writes them: ``encoder.fc``.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from threading import get_ident
+from types import FrameType
 
 import torch
 from torch import nn
@@ -101,13 +103,28 @@ def is_compiled(module: nn.Module) -> bool:
     return module._compiled_call_impl is not None or "_orig_mod" in module._modules
 
 
-WITNESSES = Path(__file__).parents[1] / "witnesses"  # what calls the user's code for a check
-NOT_THE_USERS = tuple(str(p) for p in (Path(torch.__file__).parent, Path(__file__).parent, WITNESSES))
+PACKAGE = Path(__file__).parents[1]
+OWN = str(PACKAGE) + os.sep
+TORCH = str(Path(torch.__file__).parent) + os.sep  # with the separator: torchvision is not PyTorch
+# What is looked at, not what looks: a model or a loss that comes with gradlab is read like one of the user's.
+SHIPPED = tuple(str(PACKAGE / folder) + os.sep for folder in ("models", "losses"))
+RUNNERS = ("lightning", "lightning_fabric", "pytorch_lightning", "hydra", "runpy")  # what calls gradlab, or is called
 
 
 def users_line() -> str:
-    """File and line of the innermost running code that belongs neither to PyTorch nor to the tape."""
+    """File and line of the innermost running code that is the user's: not PyTorch's, gradlab's, or that of a runner.
+
+    A module made of PyTorch's own layers alone has no such line in its forward: then it is the line that called it, or
+    called gradlab. Empty where there is none at all, as in a run from the shell.
+    """
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS):
+    while frame is not None and not _is_the_users(frame):
         frame = frame.f_back  # type: ignore[assignment]
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame is not None else ""
+
+
+def _is_the_users(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    if file.startswith(OWN):
+        return file.startswith(SHIPPED)
+    return not file.startswith(TORCH) and str(frame.f_globals.get("__name__")).partition(".")[0] not in RUNNERS

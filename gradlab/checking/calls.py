@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_unflatten
 
 from gradlab.agreement import compare, tolerance_for
-from gradlab.checking.targets import Target, in_dtype, problem_of, surrounding_values
+from gradlab.checking.nearby import surrounding_values
+from gradlab.checking.targets import Target, in_dtype, problem_of
 from gradlab.witnesses import Problem
 from gradlab.witnesses.backward import Backward
 from gradlab.witnesses.problem import wide

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from gradlab.agreement import coarsest
 from gradlab.checking import second_order as curvature
+from gradlab.checking import symmetric
+from gradlab.checking.asked import check_finite, check_question, check_variables, chosen_witnesses, explain_call
 from gradlab.checking.conditions import conditions as conditions_of
 from gradlab.checking.conditions import look_under
 from gradlab.checking.coverage import Budget
@@ -21,9 +23,11 @@ from gradlab.checking.examine import Examination
 from gradlab.checking.findings import Finding
 from gradlab.checking.forward_mode import wrong_jvps
 from gradlab.checking.lower import against_double
+from gradlab.checking.nearby import name_captured
 from gradlab.checking.report import Report
 from gradlab.checking.stability import not_stable
-from gradlab.checking.targets import Target, in_dtype, name_captured, problem_of, target_of, undisturbed
+from gradlab.checking.targets import Target, in_dtype, problem_of, target_of
+from gradlab.checking.undisturbed import undisturbed
 from gradlab.errors import BadInput
 from gradlab.witnesses import Problem, Variable, Witness
 from gradlab.witnesses.backward import Backward
@@ -88,12 +92,10 @@ def check(
         >>> report.ok, report.counts["numeric"]
         (True, 5)
     """
-    witnesses = (witnesses,) if isinstance(witnesses, str) else witnesses
-    unknown = [name for name in witnesses if name not in WITNESSES]
-    if unknown:
-        raise BadInput(f"there is no witness {unknown[0]!r}: choose from {', '.join(WITNESSES)}")
+    witnesses = chosen_witnesses(witnesses, WITNESSES)
     begin = time.perf_counter()
     recognized = target_of(target)
+    check_question(recognized, (inputs, kwargs or {}), loss)
     with undisturbed(recognized, (inputs, kwargs or {})):
         run = _Check(recognized, inputs, kwargs or {}, loss, witnesses, seconds)
         findings, notes = run.everything(second_order, conditions)
@@ -119,12 +121,19 @@ class _Check:
         self.problem = problem_of(target, args, kwargs, loss)
         begin = time.perf_counter()
         self.backward = self._with_captured()
+        check_variables(self.problem)
         self.took = time.perf_counter() - begin
         self.entries = sum(v.tensor.numel() for v in self.problem.variables.values())
 
     def _with_captured(self) -> Backward:
         """The first backward pass, which also shows what tensors the function uses that nobody gave it."""
-        backward = Backward(self.problem)
+        try:
+            backward = Backward(self.problem)
+        except Exception as error:
+            clearer = explain_call(error, self.target, self.problem)
+            if clearer is error:
+                raise
+            raise clearer from error
         if not backward.found:
             return backward
         names = name_captured(self.target.call, backward.found)
@@ -143,7 +152,7 @@ class _Check:
                 return findings, self.notes
             small = self.took <= SLOW and self.entries <= LARGE
             if with_second_order:
-                findings += self._second_order() if small else self._left_out("second derivatives")
+                findings += self._second_order(findings) if small else self._left_out("second derivatives")
             if with_conditions:
                 findings += self._conditions() if small else self._left_out("other layouts, shapes and precisions")
         return findings, self.notes
@@ -153,6 +162,7 @@ class _Check:
     def _first_order(self) -> list[Finding]:
         own = self.backward
         self.arena, self.arena_backward = self._in_double()
+        check_finite(self.arena, self.arena_backward.value)
         examination = self._examination(self.arena, self.arena_backward)
         findings = list(examination.findings())
         self._note_coverage(findings)
@@ -198,8 +208,6 @@ class _Check:
     def _note_coverage(self, findings: list[Finding]) -> None:
         if self.arena_backward.failure:
             self.notes.append(f"no handwritten sweep: {self.arena_backward.failure}")
-        if not math.isfinite(self.arena_backward.value):
-            self.notes.append(f"L is {self.arena_backward.value} at this point: there is no slope to compare with")
         self.notes += self.problem.unattached()
         total = sum(f.entries for f in findings)
         for name in self.witnesses:
@@ -209,8 +217,11 @@ class _Check:
 
     # --- further ---------------------------------------------------------------------------------------------
 
-    def _second_order(self) -> list[Finding]:
+    def _second_order(self, first: list[Finding]) -> list[Finding]:
         if self.arena_backward.conventions:
+            return []
+        if any(finding.note == symmetric.NOTE for finding in first):
+            self.notes.append("second derivatives were not compared: a matrix is only moved so that it stays symmetric")
             return []
         if self.arena_backward.cuts:
             cut = self.arena_backward.cuts[0]

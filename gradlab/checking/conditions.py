@@ -17,6 +17,7 @@ from torch import Tensor
 from gradlab.checking.findings import Finding
 from gradlab.checking.judge import judge
 from gradlab.checking.tolerances import tolerance_of
+from gradlab.hints import WRITTEN
 from gradlab.reconcile import Reconciliation
 from gradlab.tensors import dense
 from gradlab.witnesses import Problem
@@ -180,7 +181,9 @@ def look_under(condition: Condition) -> tuple[list[Finding], str]:
     except Exception as error:  # a shape or a layout that the target does not take
         return [], f"{type(error).__name__}"
     if backward.error is not None:
-        return [], type(backward.error).__name__
+        # PyTorch's own operations need not take every layout; a custom Function that took it forwards has to.
+        name = type(backward.error).__name__
+        return ([raised_under(problem, backward.error, condition.name)], "") if backward.has_functions else ([], name)
     if backward.reconciliation is None:
         return [], backward.failure
     if backward.reconciliation.ok:
@@ -189,6 +192,29 @@ def look_under(condition: Condition) -> tuple[list[Finding], str]:
     names = [n for n, a in backward.reconciliation.agreements.items() if not a.ok and n in problem.variables]
     found = [_confirmed(problem, backward, moves, name, condition.name) for name in names]
     return [f for f in found if f is not None], ""
+
+
+RAISED = (  # a part of PyTorch's message, and what it comes from
+    ("view size", "possibly it takes the layout of a tensor for granted: .reshape() takes any, .view() does not"),
+    ("written-to tensor", WRITTEN),
+)
+
+
+def raised_under(problem: Problem, error: Exception, condition: str) -> Finding:
+    """A backward pass that ends in an error where the forward pass did not."""
+    variable = next(iter(problem.variables.values()))
+    text = str(error).strip().partition("\n")[0]
+    return Finding(
+        name=variable.name,
+        kind=variable.kind,
+        shape=tuple(variable.tensor.shape),
+        dtype=str(variable.tensor.dtype).removeprefix("torch."),
+        verdict="wrong",
+        condition=condition,
+        entries=variable.tensor.numel(),
+        note=f"the forward pass runs, and the backward pass raises {type(error).__name__}: {text}",
+        hint=next((hint for part, hint in RAISED if part in text), ""),
+    )
 
 
 def _confirmed(problem: Problem, backward: Backward, moves: Moves, name: str, condition: str) -> Finding | None:

@@ -18,8 +18,9 @@ import torch
 from rich.table import Table
 
 from gradlab.checking.calls import Call, Loss, name_of, notes_on, reason_of
-from gradlab.checking.targets import target_of, undisturbed
+from gradlab.checking.targets import target_of
 from gradlab.checking.texts import as_json, as_text, number
+from gradlab.checking.undisturbed import undisturbed
 from gradlab.errors import BadInput
 from gradlab.tensors import dense
 from gradlab.witnesses.backward import Backward

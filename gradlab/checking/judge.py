@@ -38,6 +38,8 @@ def judge(value: float, look: CloseLook, margin: float) -> Ruling:
     the one-sided slopes differ, every value from one to the other is a subgradient (Clarke, *Optimization and Nonsmooth
     Analysis*, 1983, §2.1), and all are right.
 
+    A kink need not show when one entry moves alone. Before a value is wrong, the slopes at points around are looked at.
+
     Args:
         value: autograd's derivative by the entry.
         look: the sweep of differences there.
@@ -49,6 +51,21 @@ def judge(value: float, look: CloseLook, margin: float) -> Ruling:
         >>> judge(0.0, look, 1e-8).status, judge(2.0, look, 1e-8).status
         ('kink', 'wrong')
     """
+    ruling = _by_the_entry_alone(value, look, margin)
+    if ruling.status != "wrong" or not math.isfinite(value) or look.around is None:
+        return ruling
+    around = look.around()
+    # Random points seldom meet the extremes: the range of the slopes is taken for three times as wide.
+    low, high = min(around.low, ruling.numeric), max(around.high, ruling.numeric)
+    if around.jump > margin and low - around.jump - margin <= value <= high + around.jump + margin:
+        return Ruling("kink", ruling.numeric, ruling.error, JUMPS.format(around.low, around.high))
+    return ruling
+
+
+JUMPS = "the slope by this entry is from {:.6g} to {:.6g} at points around, however near"
+
+
+def _by_the_entry_alone(value: float, look: CloseLook, margin: float) -> Ruling:
     if not math.isfinite(value):
         return _of_non_finite(value, look)
     sides = [side for side in (look.left, look.right) if side.is_finite]

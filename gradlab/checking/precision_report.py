@@ -21,8 +21,9 @@ from torch import Tensor
 
 from gradlab.agreement import tolerance_for
 from gradlab.checking.calls import Call, Loss, blame_on, disputed_in, errors_against, name_of, notes_on
-from gradlab.checking.targets import target_of, undisturbed
+from gradlab.checking.targets import target_of
 from gradlab.checking.texts import as_json, as_text, number
+from gradlab.checking.undisturbed import undisturbed
 from gradlab.errors import BadInput
 from gradlab.witnesses.backward import Backward
 from gradlab.witnesses.problem import wide

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
-import math
 from collections import Counter
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
@@ -14,10 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from gradlab.checking.findings import Finding
+from gradlab.checking.glossary import meanings
+from gradlab.checking.grouping import ORDER, Group, grouped, rank
+from gradlab.checking.texts import as_json
+from gradlab.checking.wording import explain, left_out, short, titled
 
 COLUMNS = ("tensor", "shape", "verdict", "worst error", "allowed", "entries compared")
-ORDER = ("wrong", "nondeterministic", "precision", "kink", "not differentiable", "not reached", "agree")
-MEANING = {"kink": "the function has no single slope here; autograd's value lies between those on both sides"}
+MOST_NAMES = 8  # in the headline
+WIDTH = 100  # of the lines that explain words
 STYLES = {"wrong": "red", "nondeterministic": "red", "precision": "yellow", "kink": "cyan", "agree": "green"}
 
 
@@ -60,8 +63,19 @@ class Report:
 
     @property
     def explained(self) -> tuple[Finding, ...]:
-        """What is told in full: what is wrong, and what is right though the numbers differ (a kink, a precision)."""
-        return tuple(f for f in self.findings if f.verdict not in ("agree", "not reached"))
+        """What is told below the table: what is wrong, what is right though the numbers differ, and what has a note."""
+        return tuple(f for f in self.findings if f.note or not f.is_plain)
+
+    @property
+    def groups(self) -> list[Group]:
+        """The same, those of one cause together."""
+        return grouped(self.explained)
+
+    @property
+    def glossary(self) -> list[str]:
+        """What the words mean that occur in this report."""
+        told = [line for group in self.groups for line in explain(group)]
+        return meanings(self.findings, [*told, *self.notes])
 
     def __getitem__(self, name: str) -> Finding:
         """The finding on a tensor, by its name; the worst one, where there are several."""
@@ -69,25 +83,29 @@ class Report:
         if not found:
             known = ", ".join(dict.fromkeys(f.name for f in self.findings))
             raise KeyError(f"no tensor {name!r} was checked; there are {known}")
-        return min(found, key=lambda f: ORDER.index(f.verdict))
+        return min(found, key=rank)
 
     def raise_for_failure(self) -> None:
         """Raises `GradientError` with everything that is wrong; does nothing where `ok`."""
         if not self.ok:
-            details = "\n".join(line for finding in self.failures for line in explain(finding))
-            raise GradientError(f"{self.headline}\n{details}")
+            details = [line for group in grouped(self.failures) for line in explain(group)]
+            words = _wrapped(meanings(self.failures, details), WIDTH)
+            raise GradientError("\n".join([self.headline, *details, *words]))
 
     @property
     def headline(self) -> str:
         """The verdict in one line."""
         if not self.findings:
             return f"gradlab.check({self.target}): nothing to check, no floating tensor among inputs and parameters"
-        verdicts: Counter[str] = Counter(f.verdict for f in self.findings)
+        called = f"gradlab.check({self.target})"
         if not self.ok:
-            names = ", ".join(dict.fromkeys(f.name for f in self.failures))
-            return f"gradlab.check({self.target}): WRONG for {names}"
-        counted = ", ".join(f"{verdicts[v]} {v}" for v in ORDER if verdicts[v])
-        return f"gradlab.check({self.target}): ok ({counted})"
+            verdicts = ("wrong", "WRONG"), ("nondeterministic", "NONDETERMINISTIC")
+            told = ((word, [f.name for f in self.failures if f.verdict == verdict]) for verdict, word in verdicts)
+            return f"{called}: {'; '.join(f'{word} for {_listed(names)}' for word, names in told if names)}"
+        counts = Counter(f.verdict for f in self.findings)
+        counted = ", ".join(f"{counts[v]} {v}" for v in ORDER if counts[v])
+        parts = left_out(self.findings, self.notes)
+        return f"{called}: ok{' as far as looked at' if parts else ''} ({'; '.join([counted, *parts])})"
 
     def __str__(self) -> str:
         out = Console(file=io.StringIO(), width=10_000, force_terminal=False, color_system=None)
@@ -98,16 +116,16 @@ class Report:
         yield Text(self.headline, "green" if self.ok else "red")
         if self.findings:
             yield self.table()
-        for finding in self.explained:
-            yield from (Text(line) for line in explain(finding))
-        yield from (Text(note) for note in self.notes)
+        for group in self.groups:
+            yield from (Text(line) for line in explain(group))
+        yield from (Text(line) for line in (*_wrapped(self.glossary, min(WIDTH, options.max_width)), *self.notes))
 
     def _print(self, console: Console) -> None:
         console.print(self, no_wrap=True, crop=False, overflow="ignore", soft_wrap=True)
 
     def rows(self) -> list[tuple[Finding, list[str]]]:
         """Each finding with its cells under `COLUMNS`, the worst first."""
-        return [(f, _cells(f)) for f in sorted(self.findings, key=lambda f: ORDER.index(f.verdict))]
+        return [(f, _cells(f)) for f in sorted(self.findings, key=rank)]
 
     def table(self) -> Table:
         """One row for each finding, the worst first."""
@@ -118,7 +136,10 @@ class Report:
         return table
 
     def to_json(self) -> str:
-        """Everything as JSON; numbers that are not finite become text."""
+        """Everything as JSON.
+
+        JSON has no numbers that are not finite, nor complex ones: they become text, such as ``"nan"`` and ``"(1+2j)"``.
+        """
         content = {
             "target": self.target,
             "ok": self.ok,
@@ -127,7 +148,7 @@ class Report:
             "notes": list(self.notes),
             "seconds": self.seconds,
         }
-        return json.dumps(_plain(content), indent=2, ensure_ascii=False)
+        return as_json(content)
 
     def _repr_html_(self) -> str:
         from gradlab.checking.html import page
@@ -136,51 +157,24 @@ class Report:
 
 
 def _cells(finding: Finding) -> list[str]:
+    is_measured = bool(finding.numbers or finding.compared)
     return [
-        f"{finding.kind} {finding.name if finding.ok else finding.place}",
+        finding.label if finding.ok else finding.label_of_place,
         "×".join(map(str, finding.shape)) or "scalar",
-        finding.verdict + (f", {finding.condition}" if finding.condition else ""),
-        _number(finding.error),
+        titled(finding),
+        short(finding.error) if is_measured else "",
         f"{finding.tolerance:.1e}" if finding.tolerance else "",
         ", ".join(f"{name} {count:,}" for name, count in finding.compared.items()),
     ]
 
 
-def explain(finding: Finding) -> list[str]:
-    """A finding in full sentences, one thing a line."""
-    condition = f", {finding.condition}" if finding.condition else ""
-    lines = [f"{finding.kind} {finding.place}: {finding.verdict}{condition}"]
-    if finding.numbers:
-        width = max(map(len, finding.numbers))
-        for name, number in finding.numbers.items():
-            error = finding.errors.get(name)
-            uncertain = f" ± {error:.1e}" if error is not None and math.isfinite(error) else ""
-            alone = "   <- stands alone" if name == finding.alone else ""
-            lines.append(f"  {name:{width}}  {_value(number)}{uncertain}{alone}")
-        lines.append(f"  relative error {_number(finding.error)}, allowed {finding.tolerance:.1e}{_off(finding)}")
-    labels = (
-        ("to blame", finding.blame),
-        ("hint", finding.hint),
-        ("note", finding.note or MEANING.get(finding.verdict)),
-    )
-    return lines + [f"  {label}: {text}" for label, text in labels if text]
+def _wrapped(glossary: list[str], width: int) -> list[str]:
+    """Under a heading, in lines of a width that can be read: there is nothing in it that anybody would search for."""
+    lines = [line for entry in glossary for line in wrap(entry, width, initial_indent="  ", subsequent_indent="    ")]
+    return ["words:", *lines] if lines else []
 
 
-def _off(finding: Finding) -> str:
-    return f"; {finding.off:,} of {finding.entries:,} entries are off" if finding.off else ""
-
-
-def _number(value: float) -> str:
-    return f"{value:.2g}" if value else "0"
-
-
-def _value(number: float | complex | None) -> str:
-    return "None (not reached)" if number is None else f"{number:.10g}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+def _listed(names: list[str]) -> str:
+    own = list(dict.fromkeys(names))
+    more = f" and {len(own) - MOST_NAMES} more" if len(own) > MOST_NAMES else ""
+    return ", ".join(own[:MOST_NAMES]) + more

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves
+from torch.utils._pytree import keystr, tree_flatten_with_path
 
+from gradlab.checking.nearby import generators_in, near_to
 from gradlab.errors import BadInput
 from gradlab.witnesses.leaves import cast, twin
 from gradlab.witnesses.problem import Problem, Variable
-from gradlab.witnesses.surroundings import Surroundings, untouched
+from gradlab.witnesses.surroundings import Surroundings
 
 WHAT = "a function, an nn.Module, a torch.autograd.Function, or a LightningModule with a batch"
 
@@ -34,6 +32,8 @@ class Target:
         is_copy: whether ``module`` is a copy, which belongs to the check alone.
         prefix: see `Problem`.
         seen: the user's own modules that a call may reach: what they hold is put back.
+        tensors: those that a call, or a Function's backward, may reach by name: their ``.grad`` is put back.
+        generators: random generators of the user's own that a call may draw from: each sees them as at first.
         names: of the positional arguments.
     """
 
@@ -44,6 +44,8 @@ class Target:
     prefix: str
     seen: tuple[nn.Module, ...]
     names: tuple[str, ...]
+    tensors: tuple[Tensor, ...] = ()
+    generators: tuple[torch.Generator, ...] = ()
 
 
 def target_of(target: Any) -> Target:
@@ -57,17 +59,26 @@ def target_of(target: Any) -> Target:
     if inspect.isclass(target) and issubclass(target, torch.autograd.Function):
         names = _names(target.forward)
         skip = 0 if _has_setup_context(target) else 1
-        return Target(target.__name__, target.apply, None, False, "", (), names[skip:])
+        near = near_to(target.forward, target.backward)
+        return Target(target.__name__, target.apply, None, False, "", near.modules, names[skip:], *near.rest)
     if inspect.isclass(target) and issubclass(target, nn.Module):
         raise BadInput(f"{target.__name__} is a class: give an instance of it, such as {target.__name__}(...)")
     if not callable(target):
         raise BadInput(f"check needs {WHAT}; got a {type(target).__name__}")
     name = getattr(target, "__qualname__" if inspect.isfunction(target) else "__name__", type(target).__name__)
     name = name.rpartition("<locals>.")[2]
-    return Target(name, target, None, False, "", tuple(_modules_near(target)), _names(target))
+    near = near_to(target)
+    return Target(name, target, None, False, "", near.modules, _names(target), *near.rest)
 
 
 def _module(module: nn.Module) -> Target:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise BadInput("a TorchScript module keeps its parameters to itself: check the module that it was made from")
+    if is_lightning(module) and not module.automatic_optimization:
+        raise BadInput(
+            f"the training_step of {type(module).__name__} calls backward itself (manual optimization), so that it is "
+            "no function of the batch: check the module inside it, or a function that returns the loss"
+        )
     try:
         own, is_copy = copy.deepcopy(module), True
     except Exception:  # whatever a module holds that cannot be copied: then it is used itself, and put back
@@ -76,10 +87,11 @@ def _module(module: nn.Module) -> Target:
         own.zero_grad()  # a gradient of the user's is no part of the check
         _copy_hooks(module, own)
     seen = () if is_copy else (module,)
+    near = (), tuple(generators_in(own))
     if is_lightning(module):
         step = _Step(own)
-        return Target(type(module).__name__, step, step, is_copy, "model.", seen, ("batch", "batch_index"))
-    return Target(type(module).__name__, own, own, is_copy, "", seen, _names(module.forward))
+        return Target(type(module).__name__, step, step, is_copy, "model.", seen, ("batch", "batch_index"), *near)
+    return Target(type(module).__name__, own, own, is_copy, "", seen, _names(module.forward), *near)
 
 
 def _copy_hooks(module: nn.Module, own: nn.Module) -> None:
@@ -93,6 +105,11 @@ def is_lightning(module: nn.Module) -> bool:
     """Whether a module is a LightningModule with a training step of its own; Lightning is not imported for it."""
     bases = [base for base in type(module).__mro__ if base.__name__ == "LightningModule"]
     return bool(bases) and type(module).training_step is not bases[0].training_step  # type: ignore[attr-defined]
+
+
+def is_step(target: Target) -> bool:
+    """Whether it is a LightningModule's training step."""
+    return isinstance(target.module, _Step)
 
 
 class _Step(nn.Module):
@@ -121,62 +138,6 @@ def _names(function: Any) -> tuple[str, ...]:
         return ()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return tuple(p.name for p in parameters if p.kind in kinds)
-
-
-@contextmanager
-def undisturbed(target: Target, arguments: Any) -> Iterator[None]:
-    """Nothing of the user's is changed, nothing is compiled, and grad mode is on."""
-    modules = [*target.seen, *((target.module,) if target.module is not None and not target.is_copy else ())]
-    modules += [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, nn.Module)]
-    with ExitStack() as stack:
-        stack.enter_context(untouched(modules, ()))
-        stack.enter_context(torch.enable_grad())
-        if "torch._dynamo" in sys.modules:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        yield
-
-
-# --- what a function found elsewhere --------------------------------------------------------------------------
-
-
-def surrounding_values(function: Any) -> Iterator[tuple[str, Any]]:
-    """What a function sees by name without being given it: closure, globals, ``partial``'s arguments, ``self``."""
-    while isinstance(function, functools.partial):
-        yield from ((f"argument {n}", value) for n, value in enumerate(function.args))
-        yield from function.keywords.items()
-        function = function.func
-    if (owner := getattr(function, "__self__", None)) is not None:
-        yield "self", owner
-    if not inspect.isfunction(plain := getattr(function, "__func__", function)):
-        yield from vars(function).items() if hasattr(function, "__dict__") else ()
-        plain = vars(type(function)).get("__call__")
-    if inspect.isfunction(plain):
-        found = inspect.getclosurevars(plain)
-        yield from {**found.globals, **found.nonlocals}.items()
-
-
-def _modules_near(function: Any) -> Iterator[nn.Module]:
-    return (value for _, value in surrounding_values(function) if isinstance(value, nn.Module))
-
-
-def name_captured(function: Any, leaves: Iterable[Tensor]) -> list[str]:
-    """Names for tensors that a function found by itself, as a reader of its source would call them.
-
-    Example:
-        >>> w = torch.ones(2, requires_grad=True)
-        >>> name_captured(lambda x: x * w, [w, torch.ones(3)])
-        ['w', 'tensor 1 of shape (3,)']
-    """
-    known: dict[int, str] = {}
-    for name, value in surrounding_values(function):
-        if isinstance(value, Tensor):
-            known.setdefault(id(value), name)
-        elif isinstance(value, nn.Module):
-            for path, parameter in value.named_parameters():
-                known.setdefault(id(parameter), f"{name}.{path}")
-        elif name == "self" and hasattr(value, "__dict__"):
-            known.update({id(v): f"self.{n}" for n, v in vars(value).items() if isinstance(v, Tensor)})
-    return [known.get(id(t), f"tensor {n} of shape {tuple(t.shape)}") for n, t in enumerate(leaves)]
 
 
 # --- the problem ----------------------------------------------------------------------------------------------
@@ -220,7 +181,7 @@ def problem_of(
         loss,
         target.module,
         target.prefix,
-        Surroundings(modules),
+        Surroundings(modules, generators=target.generators),
     )
 
 

@@ -41,7 +41,7 @@ def as_json(content: dict[str, Any]) -> str:
           "a": "nan"
         }
     """
-    return json.dumps(_plain(content), indent=2, ensure_ascii=False)
+    return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

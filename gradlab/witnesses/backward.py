@@ -17,6 +17,12 @@ from gradlab.witnesses.conventions import convention_of
 from gradlab.witnesses.misshapen import misshapen_gradients
 from gradlab.witnesses.problem import Problem
 
+# The place of the weight among the arguments; the second and third output are mean and reciprocal deviation.
+NORMALIZATIONS = {
+    "native_layer_norm": 2,
+    **dict.fromkeys(("native_group_norm", "native_batch_norm", "_native_batch_norm_legit", "cudnn_batch_norm"), 1),
+}
+
 
 class Backward:
     """What one forward pass and its backward passes show.
@@ -126,7 +132,7 @@ def _cuts(tape: Tape, has_functions: bool) -> tuple[str, ...]:
 
 
 def _carried(terms: list[Term]) -> float:
-    """√Σ(v·∂L/∂v)² over the outputs of all operations."""
+    """√Σ(v·∂L/∂v)² over the outputs of all operations, and over what normalizations subtract inside."""
     total = 0.0
     for term in terms:
         for value, gradient in zip(term.entry.outputs, term.upstream, strict=True):
@@ -134,4 +140,22 @@ def _carried(terms: list[Term]) -> float:
                 product = dense(value.tensor).detach().abs().double() * dense(gradient).abs().double()
                 size = float(product.square().sum())
                 total += size if math.isfinite(size) else 0.0
+        inside = _subtracted(term)
+        total += inside**2 if math.isfinite(inside) else 0.0
     return math.sqrt(total)
+
+
+def _subtracted(term: Term) -> float:
+    """At most √Σ(v·∂L/∂v)² for v = m·r in a normalization y = w·(x − m)·r + b, an operation by itself.
+
+    Where x is the mean of itself, y is 0 but for a rounding of m, times r, which may be as large as the root of 1/eps.
+    """
+    entry, upstream = term.entry, term.upstream[0]
+    if entry.name not in NORMALIZATIONS or upstream is None:
+        return 0.0
+    mean, r = entry.outputs[1:3]
+    if mean is None or r is None or not mean.tensor.numel():  # in evaluation there are no statistics of x
+        return 0.0
+    weights = entry.values_at((NORMALIZATIONS[entry.name],))
+    sizes = [float(v.tensor.detach().abs().max()) for v in (mean, r, *weights) if v.tensor.numel()]
+    return math.prod(sizes) * float(dense(upstream).double().norm())

@@ -38,7 +38,7 @@ NOT_ANALYTIC = frozenset(
     ("sgn", "_conj", "_conj_physical", "conj_physical", "_neg_view", "vdot", "renorm", "pinverse")
     + ("linalg_cholesky_ex", "cholesky", "cholesky_inverse", "cholesky_solve", "linalg_qr", "geqrf", "orgqr", "ormqr")
     + ("linalg_householder_product", "_linalg_eigh", "linalg_eig", "_linalg_svd", "linalg_lstsq", "linalg_pinv")
-    + ("linalg_ldl_factor_ex", "linalg_ldl_solve", "_linalg_slogdet")
+    + ("linalg_ldl_factor_ex", "linalg_ldl_solve", "linalg_lu_solve", "_linalg_slogdet")
 )
 
 
@@ -112,14 +112,14 @@ class ComplexStep:
         step = _Step(self._problem, variable, place, everything)
         first = self._imaginary(step.value(STEP)) / STEP
         second = self._imaginary(step.value(SMALLER_STEP)) / SMALLER_STEP
-        if not math.isclose(first, second, rel_tol=SAME_SLOPE):
+        # A slope of 0 is one of h² in either: far below any step.
+        if not math.isclose(first, second, rel_tol=SAME_SLOPE, abs_tol=STEP):
             raise CannotSay("the imaginary part does not shrink with the step: rounding errors, or a singular point")
-        return first
+        return second
 
     def _imaginary(self, value: Tensor) -> float:
         if self._at is None:
-            with torch.no_grad():
-                self._at = float(self._problem.value()), self._problem.magnitude()
+            self._at = float(self._problem.value().detach()), self._problem.magnitude()
         own, size = self._at
         number = complex(value.detach().item())
         if not math.isfinite(own):
@@ -145,6 +145,7 @@ class _Step:
         self.inputs: dict[int, Tensor] = {}
         self.own: dict[str, Tensor] = {}
         if everything:
+            problem.surroundings.restore()  # what an evaluation wrote into buffers is put back before the next one only
             leaves = ((n, leaf) for n, leaf in enumerate(problem.leaves) if isinstance(leaf, Tensor))
             self.inputs = {n: _complex(leaf) for n, leaf in leaves if leaf.is_floating_point()}
             self.own = {name: _complex(t) for name, t in _named(problem) if t.is_floating_point()}

@@ -52,14 +52,15 @@ class Forward:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._replaceable: set[str] = set()
+        self._answerable: set[str] = set()
         self._loops: set[str] = set()
 
     def slopes(self, variable: str, places: Tensor) -> Tensor:
         """∂L by some entries, see `gradlab.witnesses.base.Witness`.
 
         Raises:
-            CannotSay: the tensor is captured, a copy of it does not reach every use, or a forward formula is missing.
+            CannotSay: the tensor is captured, a copy of it does not reach every use, a forward formula is missing, or L
+                is not finite.
         """
         found = self._problem.variables[variable]
         if found.kind == "captured":
@@ -68,20 +69,24 @@ class Forward:
         with torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._problem.settle()
-            self._check_replaceable(found)
+            self._check_answerable(found)
             parts = [self._along(found, places, way) for way in directions(found.tensor.dtype)]
         return parts[0] if len(parts) == 1 else torch.complex(parts[0], parts[1])
 
-    def _check_replaceable(self, variable: Variable) -> None:
-        if variable.name not in self._replaceable:
+    def _check_answerable(self, variable: Variable) -> None:
+        if variable.name not in self._answerable:
             copy = _primal(variable)  # made before the tape records: it reads the tensor itself
             try:
                 with Tape() as tape:
-                    self._value(variable, copy)
+                    value = self._value(variable, copy)
             except TapeError as error:
                 raise CannotSay(str(error)) from error
             check_not_kept(tape, variable)
-            self._replaceable.add(variable.name)
+            if not value.isfinite():  # the formulas give numbers all the same: 1/x for the logarithm of a negative x
+                raise CannotSay("L is not finite")
+            if any(e.name == "scatter_reduce" and e.argument(4, "reduce") == "prod" for e in tape.entries):
+                raise CannotSay("PyTorch's forward mode takes scatter_reduce with prod for a constant (issue 196702)")
+            self._answerable.add(variable.name)
 
     def _along(self, variable: Variable, places: Tensor, way: complex) -> Tensor:
         if len(places) <= FEW or variable.name in self._loops:
@@ -153,6 +158,7 @@ def check_not_kept(tape: Tape, variable: Variable) -> None:
 
 def copied_buffers(problem: Problem) -> dict[str, Tensor]:
     """Copies to put in the place of a module's buffers, where an evaluation must not write into them."""
+    problem.surroundings.restore()  # what an evaluation wrote into them is put back before the next one only
     named = () if problem.module is None else problem.module.named_buffers()
     return {name.removeprefix(problem.prefix): buffer.detach().clone() for name, buffer in named}
 

@@ -55,7 +55,8 @@ def misshapen_gradients(watch: GraphWatch) -> list[Misshapen]:
 
 def _returned(node: Node, upstream: tuple[Tensor | None, ...]) -> tuple[Any, ...]:
     """What the Function's own backward gives for these upstream gradients; nothing where it cannot be run again."""
-    given = [_zeros(node, number) if g is None else g for number, g in enumerate(upstream)]
+    # Copies: a backward may write to what it is given.
+    given = [_zeros(node, number) if g is None else g.clone() for number, g in enumerate(upstream)]
     try:
         with torch.no_grad():
             result = node.apply(*given)

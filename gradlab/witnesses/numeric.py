@@ -13,12 +13,14 @@ a kink.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradlab.witnesses.around import Around, slopes_around
 from gradlab.witnesses.moves import Moves, flat
 
 RATIO = 4.0  # between one step of the sweep and the next
@@ -47,6 +49,7 @@ class CloseLook:
         left, right: the one-sided slopes.
         steps: the steps h of the sweep, largest first.
         central_at, left_at, right_at: the plain difference quotients at these steps.
+        around: looks at the slopes at points around x; takes some dozens of evaluations.
     """
 
     central: Slope
@@ -56,6 +59,7 @@ class CloseLook:
     central_at: np.ndarray
     left_at: np.ndarray
     right_at: np.ndarray
+    around: Callable[[], Around] | None = None
 
 
 def scale_of(x: Tensor) -> Tensor:
@@ -123,7 +127,9 @@ def look_closely(moves: Moves, name: str, place: int, direction: complex = 1) ->
     values = torch.cat([own, _moved(own.expand(len(h)), direction, h), _moved(own.expand(len(h)), direction, -h)])
     results = moves.at(name, torch.full((len(values),), place), values, one_by_one=True)
     widths = (values - own).abs().double().cpu()  # the steps as the entry's dtype could make them
-    return _close_look(results, widths, h, moves)
+    look = _close_look(results, widths, h, moves)
+    noise = ROUNDINGS * moves.noise
+    return replace(look, around=lambda: slopes_around(moves, name, place, direction, scale_of(x), noise))
 
 
 def look_along(moves: Moves, name: str, direction: Tensor) -> CloseLook:

@@ -22,6 +22,7 @@ class Surroundings:
     Args:
         modules: whose buffers and training flags are put back.
         seed: seeds the random numbers of torch, NumPy and Python before each evaluation.
+        generators: further ones, put back before each evaluation as they are now.
 
     Example:
         >>> around = Surroundings([nn.BatchNorm1d(2)])
@@ -32,12 +33,15 @@ class Surroundings:
         True
     """
 
-    def __init__(self, modules: Iterable[nn.Module] = (), seed: int = SEED) -> None:
+    def __init__(
+        self, modules: Iterable[nn.Module] = (), seed: int = SEED, generators: Iterable[torch.Generator] = ()
+    ) -> None:
         self.modules = list(modules)
         self.seed = seed
         parts = {id(part): part for module in self.modules for part in module.modules()}.values()
         self._flags = [(part, part.training) for part in parts]
         self._buffers = [(b, b.detach().clone()) for part in parts for b in part.buffers(recurse=False)]
+        self._generators = [(generator, generator.get_state()) for generator in generators]
         self._others: bool | None = None  # whether NumPy's or Python's generators are used: known after one evaluation
 
     @contextmanager
@@ -63,6 +67,8 @@ class Surroundings:
 
     def _reseed(self) -> None:
         torch.default_generator.manual_seed(self.seed)
+        for generator, state in self._generators:
+            generator.set_state(state)
         if torch.cuda.is_available() and torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(self.seed)
         if self._others is not False:

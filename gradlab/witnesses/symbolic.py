@@ -85,9 +85,12 @@ class Symbolic:
 
         # Without assumptions: a real one makes |x| of √x², whose derivative sympy takes for 0 at 0.
         symbol = sympy.Symbol("x")
-        expression = self._expression(variable, place, symbol)
-        self._check_whole(expression, symbol, variable, place)
-        return _number(sympy.diff(expression, symbol), symbol, flat(variable.tensor)[place])
+        try:
+            expression = self._expression(variable, place, symbol)
+            self._check_whole(expression, symbol, variable, place)
+            return _number(sympy.diff(expression, symbol), symbol, flat(variable.tensor)[place])
+        except RecursionError:  # its traceback of a thousand frames tells nothing
+            raise CannotSay("the expression is too large: its functions are nested too deeply for sympy") from None
 
     def _expression(self, variable: Variable, place: int, symbol: Any) -> Any:
         import sympy
@@ -120,7 +123,7 @@ class Symbolic:
     def _record(self) -> tuple[list[Entry], Value]:
         if self._recorded is None:
             self._problem.settle()
-            buffers = copied_buffers(self._problem)  # the module's own are put back before they are read here
+            buffers = copied_buffers(self._problem)  # later evaluations write into the module's own
             try:
                 # With gradients, or the tape takes `detach` for a constant; without rules, so that it keeps every
                 # content that an operation read.
@@ -130,8 +133,11 @@ class Symbolic:
                 raise CannotSay(str(error)) from error
             if len(tape.entries) > MOST_OPERATIONS:
                 raise CannotSay(f"the expression is too large: {len(tape.entries):,} operations")
+            values = [v for e in tape.entries for v in (*e.inputs, *e.outputs) if v is not None]
+            if any(v.tensor.layout is not torch.strided for v in values):
+                raise CannotSay("sparse tensors take part")
             self._recorded = list(tape.entries), tape.value_of(value)
-            self._largest = max((_size(v) for e in tape.entries for v in (*e.inputs, *e.outputs)), default=0.0)
+            self._largest = max(map(_size, values), default=0.0)
         return self._recorded
 
     def _check_whole(self, expression: Any, symbol: Any, variable: Variable, place: int) -> None:
@@ -152,7 +158,9 @@ class Symbolic:
         if not math.isfinite(values[0]):
             raise CannotSay("L is not finite")
         if not same(0) or not any(math.isfinite(values[k]) and same(k) for k in (1, 2)):
-            raise CannotSay("the recorded operations are not the whole function: L changes otherwise than they do")
+            raise CannotSay(
+                "L is not what its operations say: numbers leave PyTorch on the way, or roundings are large"
+            )
 
 
 def _size_of(expressions: Sequence[Any], known: dict[Any, int]) -> int:
@@ -249,7 +257,8 @@ def _number(expression: Any, symbol: Any, point: Tensor) -> float:
     from gradlab.witnesses.symbols import DIGITS
 
     try:
-        number = float(expression.evalf(DIGITS, subs={symbol: sympy.Float(point.item(), 2 * DIGITS)}))
+        at = {symbol: sympy.Float(point.item(), 2 * DIGITS)}
+        number = float(_valued(expression, at).evalf(DIGITS))
     except (TypeError, ValueError, ZeroDivisionError) as error:  # none, an infinite or a complex one
         raise CannotSay("the closed form has no real value at this point") from error
     if not math.isfinite(number):
@@ -257,8 +266,16 @@ def _number(expression: Any, symbol: Any, point: Tensor) -> float:
     return number
 
 
-def _size(value: Value | None) -> float:
+def _valued(expression: Any, known: dict[Any, Any]) -> Any:
+    """An expression in numbers, each shared part once: sympy's own evaluation takes 2ⁿ steps for n nested functions."""
+    if expression not in known:
+        parts = expression.args
+        known[expression] = expression.func(*(_valued(part, known) for part in parts)) if parts else expression
+    return known[expression]
+
+
+def _size(value: Value) -> float:
     """The largest finite number in a content."""
-    if value is None or not value.tensor.is_floating_point() or not value.tensor.numel():
+    if not value.tensor.is_floating_point() or not value.tensor.numel():
         return 0.0
     return float(value.tensor.detach().double().nan_to_num(0.0, 0.0, 0.0).abs().max())

@@ -337,6 +337,30 @@ class Filling(nn.Module):
         return y * self.scale
 
 
+def symmetric(n: int) -> Tensor:
+    a = numbers(n, n)
+    return a @ a.t() + torch.eye(n, dtype=F64)
+
+
+def drawing():
+    generator = torch.Generator().manual_seed(1)
+    return lambda x: x * torch.rand(x.shape, generator=generator, dtype=x.dtype)
+
+
+class Changing(Function):
+    """y = 2x, whose backward works on what it is given."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.mul_(2)
+
+
+SymmetricWrong = function(lambda c: c * 1, lambda g, c: 1.5 * (g + g.t()) / 2)
+
 RIGHT |= {
     "an embedding with padding": (nn.Embedding(5, 3, padding_idx=1), [torch.tensor([1, 2, 1])], "agree"),
     "ctc loss": (
@@ -348,5 +372,28 @@ RIGHT |= {
         lambda x: torch.autograd.grad((x**3).sum(), x, create_graph=True)[0], [numbers(3)], "agree",
     ),
     "a buffer that changes on the way": (Filling().double(), [numbers(4, 3)], "agree"),
-    "nothing finite": (lambda x: nn.functional.cross_entropy(x, torch.tensor([-100])), [numbers(1, 3)], "agree"),
+    "a matrix that cholesky takes for symmetric": (torch.linalg.cholesky, [symmetric(4)], "agree"),
+    "eigenvalues of a symmetric matrix": (torch.linalg.eigvalsh, [symmetric(4)], "agree"),
+    "a normal distribution by its covariance": (
+        lambda x, c: torch.distributions.MultivariateNormal(torch.zeros(3, dtype=F64), c).log_prob(x),
+        [numbers(3), symmetric(3)], "agree",
+    ),
+    "a sampler by rejection": (
+        lambda a: torch.distributions.Gamma(a, 1.0).rsample(), [numbers(3).abs() + 1], "not differentiable",
+    ),
+    "a random generator of its own": (drawing(), [numbers(4)], "agree"),
+}  # fmt: skip
+
+WRONG |= {
+    "a backward for one layout": (
+        function(torch.sin, lambda g, x: g.view(-1).view(x.shape) * x.cos()), [numbers(3, 2)], "argument 0",
+        "takes the layout of a tensor for granted",
+    ),
+    "a backward that changes its upstream gradient": (
+        lambda x: Changing.apply(x.tanh()) + x, [numbers(3, 2)], "x", "the custom Function Changing",
+    ),
+    "the same, where nothing else uses it": (Changing, [numbers(3, 2)], "x", "in place"),
+    "a wrong gradient of a symmetric matrix": (
+        lambda c: torch.linalg.cholesky(SymmetricWrong.apply(c)), [symmetric(3)], "c", "custom Function Made",
+    ),
 }  # fmt: skip

@@ -4,10 +4,11 @@ import copy
 import json
 import random
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
-from planted import RIGHT, WRONG, CubeOnce, WrongWeight, function, numbers
+from planted import F64, RIGHT, WRONG, CubeOnce, WrongWeight, function, numbers
 from torch import nn
 from wrong_functions import WIDTH, Slot
 from wrong_functions import WRONG as WRONG_FUNCTIONS
@@ -113,10 +114,10 @@ def test_a_lightning_module_with_a_batch():
 
 
 def test_randomness_that_no_seed_controls():
-    generator = torch.Generator()
+    generators = [[torch.Generator()]]  # where nobody finds it
 
     def noisy(x):
-        return x * torch.rand(3, dtype=x.dtype, generator=generator)
+        return x * torch.rand(3, dtype=x.dtype, generator=generators[0][0])
 
     report = gradlab.check(noisy, numbers(3))
     assert report["x"].verdict == "nondeterministic"
@@ -202,6 +203,41 @@ def test_no_trace_is_left(raises, captured):
     assert x.grad is None
 
 
+class Counting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.calls, self.seen, self.last = 0, [], None
+        self.generator = torch.Generator().manual_seed(1)
+
+    def forward(self, x):
+        self.calls += 1
+        self.seen.append(x.shape)
+        self.last = x.sum()
+        return self.layer(x) + torch.rand(2, generator=self.generator)
+
+
+def test_no_trace_in_what_a_function_only_reaches():
+    model, weight = Counting(), torch.ones(3, requires_grad=True)
+    before = model.generator.get_state()
+
+    def leaving_gradients(g, x):
+        weight.grad = torch.ones(3)
+        return 2 * g
+
+    made = function(lambda x: x * 2, leaving_gradients)
+    assert gradlab.check(lambda x: model(made.apply(x)) + weight.sum(), numbers(4, 3, dtype=torch.float32)).ok
+    assert (model.calls, model.seen, model.last) == (0, [], None)
+    assert torch.equal(model.generator.get_state(), before)
+    assert weight.grad is None
+
+
+def test_inside_inference_mode():
+    with torch.inference_mode():
+        assert gradlab.check(torch.sin, numbers(3)).ok
+        assert torch.is_inference_mode_enabled()
+
+
 def test_inside_no_grad():
     with torch.no_grad():
         assert gradlab.check(torch.sin, numbers(3)).ok
@@ -224,10 +260,39 @@ def test_bad_input_says_what_to_do():
         gradlab.check(lambda x: x.argmax(), numbers(3))
 
 
-def test_nothing_to_check_is_said():
-    report = gradlab.check(lambda n: torch.ones(3) * n, torch.tensor([1, 2, 3]))
-    assert report.ok
-    assert "nothing to check" in str(report)
+class Step(pl.LightningModule):
+    def __init__(self, automatic: bool = True) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+        self.automatic_optimization = automatic
+
+    def training_step(self, batch, index):
+        return self.layer(batch).square().mean()
+
+
+REFUSED = {
+    "no tensor": (lambda: gradlab.check(lambda: torch.zeros(3)), "no tensor among the inputs"),
+    "integers": (lambda: gradlab.check(lambda n: n * 1.0, torch.arange(3)), "no floating-point tensor.*int64"),
+    "sparse": (lambda: gradlab.check(lambda a: a.to_dense(), numbers(3, 3).to_sparse()), "sparse"),
+    "frozen": (lambda: gradlab.check(nn.Embedding(3, 2).requires_grad_(False), torch.arange(3)), "requires_grad_"),
+    "no witness": (lambda: gradlab.check(torch.sin, numbers(3), witnesses=()), "at least one other witness"),
+    "autograd alone": (lambda: gradlab.check(torch.sin, numbers(3), witnesses="autograd"), "choose from manual"),
+    "no numbers": (lambda: gradlab.check(torch.sin, torch.zeros(3, device="meta")), "meta device"),
+    "no batch": (lambda: gradlab.check(Step()), "give a batch"),
+    "manual optimization": (lambda: gradlab.check(Step(automatic=False), torch.zeros(3, 2)), "calls backward itself"),
+    "a loss by name": (lambda: gradlab.check(torch.sin, numbers(3), loss="mse"), "loss must be a function.*'mse'"),
+    "in place": (lambda: gradlab.check(lambda x: x.mul_(2), numbers(3)), r"f\(x.clone\(\)\)"),
+    "other dtypes": (lambda: gradlab.check(nn.Linear(2, 1), numbers(3, 2)), "holds float32 .* are float64"),
+    "not a number": (lambda: gradlab.check(torch.log, -numbers(3).abs()), "output is nan.*first made by log"),
+    "infinite": (lambda: gradlab.check(torch.log, torch.zeros(2, dtype=F64)), "output is inf|-inf"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_nobody_could_check_is_refused(case):
+    ask, said = REFUSED[case]
+    with pytest.raises(BadInput, match=said):
+        ask()
 
 
 # --- the report -----------------------------------------------------------------------------------------------
