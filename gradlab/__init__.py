@@ -1,5 +1,6 @@
 """gradlab: a laboratory for gradients. Every derivative computed twice, and compared operation by operation."""
 
+import random
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -35,5 +36,9 @@ _LATE = {
 
 def __getattr__(name: str) -> Any:
     if name in _LATE:
-        return getattr(import_module(_LATE[name]), name)
+        state = random.getstate()  # of which some libraries draw when they are imported
+        try:
+            return getattr(import_module(_LATE[name]), name)
+        finally:
+            random.setstate(state)
     raise AttributeError(f"module 'gradlab' has no attribute {name!r}")

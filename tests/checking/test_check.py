@@ -3,6 +3,8 @@
 import copy
 import json
 import random
+import subprocess
+import sys
 
 import lightning.pytorch as pl
 import numpy as np
@@ -230,6 +232,17 @@ def test_no_trace_in_what_a_function_only_reaches():
     assert (model.calls, model.seen, model.last) == (0, [], None)
     assert torch.equal(model.generator.get_state(), before)
     assert weight.grad is None
+
+
+def test_the_first_use_leaves_no_trace_either():
+    """In a process of its own: a library that is imported for the first time may draw a random number."""
+    program = """
+import random, torch, gradlab
+before = random.getstate()
+print(gradlab.check(torch.sin, torch.ones(2, dtype=torch.float64), conditions=False, second_order=False))
+assert random.getstate() == before
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
 def test_inside_inference_mode():
