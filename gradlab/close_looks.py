@@ -21,6 +21,8 @@ from gradlab.errors import BadInput
 from gradlab.files import write_whole
 from gradlab.report import Summary, show
 
+HEAD = "<!doctype html>\n<meta charset=utf-8>\n<meta name=color-scheme content='light dark'>\n"
+
 
 def run_check(cfg: DictConfig, folder: Path, summary: Summary) -> float:
     """Checks the configured model on one batch of the configured data, prints the report and writes it.
@@ -40,7 +42,7 @@ def run_check(cfg: DictConfig, folder: Path, summary: Summary) -> float:
     summary.metrics = {f"entries_{name}": count for name, count in report.counts.items()}
     summary.disagreements = [finding.as_dict() for finding in report.failures]
     write_whole(folder / "report.json", (report.to_json() + "\n").encode())
-    write_whole(folder / "report.html", f"<!doctype html>\n<meta charset=utf-8>\n{report._repr_html_()}".encode())
+    write_whole(folder / "report.html", (HEAD + report._repr_html_()).encode())
     _print(report, folder)
     return float(len(report.failures))
 

@@ -98,7 +98,7 @@ def check_finite(problem: Problem, value: float) -> None:
 def explain_call(error: Exception, target: Target, problem: Problem) -> Exception:
     """A clearer error for a call that failed as calls in a check typically do; else the error itself."""
     text = str(error)
-    name = "f" if "<" in target.name else target.name
+    name = "f" if " " in target.name else target.name
     if "leaf" in text and "in-place" in text:
         return BadInput(
             f"the function changes an argument in place, which autograd forbids for a tensor to differentiate by: "

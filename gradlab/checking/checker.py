@@ -68,6 +68,22 @@ def check(
     differ, with all other witnesses too. Then follow double backward, other layouts in memory, broadcasting, and other
     precisions. Nothing of the user's is changed: random states, buffers, ``.grad``, training flags, hooks.
 
+    L is the scalar that is differentiated: ``loss(output)``, or without it a fixed random projection of the outputs.
+    The witnesses to its derivatives: ``autograd``, PyTorch's backward pass, which is checked; ``manual``, gradlab's
+    own, by handwritten rules for each operation of the forward pass; ``numeric``, which moves an entry and looks at how
+    L changes; ``forward``, PyTorch's forward mode; ``complex_step``, which moves an entry along the imaginary axis;
+    ``symbolic``, computer algebra.
+
+    There is a verdict for each tensor; *wrong* and *nondeterministic* make ``report.ok`` False.
+
+    - *agree*: every witness asked gives autograd's number, up to rounding.
+    - *wrong*: what PyTorch gives is not the derivative of the forward pass.
+    - *kink*: there is no single slope, as of relu at 0, and autograd gives one of those possible.
+    - *precision*: right in float64, and another number by rounding or overflow in the dtype given.
+    - *nondeterministic*: the same call with the same seed gave another answer.
+    - *not reached*: L does not depend on the tensor, and its gradient is None.
+    - *not differentiable*: PyTorch has no derivative for something on the way.
+
     Args:
         target: a function; an ``nn.Module``, whose parameters that require a gradient are checked without being given;
             a ``torch.autograd.Function``; or a LightningModule with a batch, whose training step is the function.
@@ -82,10 +98,11 @@ def check(
         conditions: whether other layouts, shapes and precisions are tried.
 
     Returns:
-        The report: ``report.ok``, ``print(report)``, ``report.raise_for_failure()``, ``report.counts``.
+        The report: ``report.ok``, ``print(report)``, ``report.counts``, and ``report.raise_for_failure()``, which
+        raises `gradlab.GradientError`, an AssertionError, where ``report.ok`` is False.
 
     Raises:
-        BadInput: the target is none of these, the output holds nothing to differentiate, or a witness is unknown.
+        BadInput: the target is none of these, nothing can be differentiated here, or a witness is unknown.
 
     Example:
         >>> report = check(torch.tanh, torch.linspace(-1, 1, 5, dtype=torch.float64))
@@ -149,6 +166,7 @@ class _Check:
                 return unstable, self.notes
             findings = self._first_order()
             if not all(f.ok for f in findings):
+                self.notes.append("second derivatives and other conditions wait until the first derivatives are right")
                 return findings, self.notes
             small = self.took <= SLOW and self.entries <= LARGE
             if with_second_order:
@@ -169,6 +187,7 @@ class _Check:
         if self.arena is self.problem:
             return findings
         dtype = str(coarsest(own.dtypes)).removeprefix("torch.")
+        self.notes.append(f"the witnesses looked at a float64 copy; the gradients in {dtype} were compared with its")
         return [
             against_double(own, self.arena_backward, self._as_given(f), f"in {dtype}, and right in float64")
             for f in findings
@@ -228,8 +247,8 @@ class _Check:
             self.notes.append(f"second derivatives were not compared: the gradient is cut at {cut}")
             return []
         result = curvature.second_order(self.arena, self.arena_backward.epsilon, self.arena_backward.noise)
-        if result.reason:
-            self.notes.append(f"second derivatives were not compared: {result.reason}")
+        how = f"not compared: {result.reason}" if result.reason else f"compared, {result.compared:,} entries"
+        self.notes.append(f"second derivatives were {how}")
         found = []
         for name, (error, index, own, quotient, uncertainty) in result.wrong.items():
             variable = self.arena.variables.get(name)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
+from gradlab.checking.names import function_behind, name_of
 from gradlab.checking.nearby import generators_in, near_to
 from gradlab.errors import BadInput
 from gradlab.witnesses.leaves import cast, twin
@@ -54,6 +55,7 @@ def target_of(target: Any) -> Target:
     Raises:
         BadInput: it is none of the four.
     """
+    target = function_behind(target)
     if isinstance(target, nn.Module):
         return _module(getattr(target, "_orig_mod", target))  # a compiled module: the one that it was made from
     if inspect.isclass(target) and issubclass(target, torch.autograd.Function):
@@ -65,10 +67,8 @@ def target_of(target: Any) -> Target:
         raise BadInput(f"{target.__name__} is a class: give an instance of it, such as {target.__name__}(...)")
     if not callable(target):
         raise BadInput(f"check needs {WHAT}; got a {type(target).__name__}")
-    name = getattr(target, "__qualname__" if inspect.isfunction(target) else "__name__", type(target).__name__)
-    name = name.rpartition("<locals>.")[2]
     near = near_to(target)
-    return Target(name, target, None, False, "", near.modules, _names(target), *near.rest)
+    return Target(name_of(target), target, None, False, "", near.modules, _names(target), *near.rest)
 
 
 def _module(module: nn.Module) -> Target:

@@ -10,6 +10,7 @@ from torch.autograd.function import BackwardCFunction
 
 from gradlab.agreement import coarsest
 from gradlab.backprop import Entry, MissingRuleError, Tape, TapeError, Term
+from gradlab.backprop.modules import NO_MODULE
 from gradlab.graph import GraphWatch, is_leaf
 from gradlab.reconcile import Reconciliation, reconcile
 from gradlab.tensors import dense
@@ -127,8 +128,12 @@ def _cuts(tape: Tape, has_functions: bool) -> tuple[str, ...]:
             return entry.name == "detach" and any(value in read for value in entry.outputs)
         return not has_functions  # what runs inside a custom Function is the Function's business
 
-    places = ((e, f" ({e.line})" if e.line else "") for e in tape.entries if is_cut(e))
-    return tuple(dict.fromkeys(f"{entry.name} in module {entry.scope.label}{line}" for entry, line in places))
+    return tuple(dict.fromkeys(_place(entry) for entry in tape.entries if is_cut(entry)))
+
+
+def _place(entry: Entry) -> str:
+    module = "" if entry.scope.label == NO_MODULE else f" in module {entry.scope.label}"
+    return f"{entry.name}{module}{f' ({entry.line})' if entry.line else ''}"
 
 
 def _carried(terms: list[Term]) -> float:
