@@ -98,6 +98,15 @@ def _make(cfg: DictConfig, key: str, prefix: str = "") -> Any:
     return _try(prefix + key, cfg, lambda: instantiate(cfg[key]))
 
 
+def explained(group: str, cfg: DictConfig, make: Callable[[], Any]) -> Any:
+    """What ``make`` gives; what goes wrong in it as one clear message.
+
+    Raises:
+        BadInput: names the group and the cause.
+    """
+    return _try(group, cfg, make)
+
+
 def _try(group: str, cfg: DictConfig, make: Callable[[], Any]) -> Any:
     try:
         return make()

@@ -52,6 +52,10 @@ def run(cfg: DictConfig) -> float:
             from gradlab.close_looks import run_check, run_precision  # no descent needs the witnesses
 
             return (run_check if cfg.get("check") is not None else run_precision)(cfg, folder, summary)
+        if cfg.get("study") is not None:
+            from gradlab.study_run import run_study  # it knows how to run descents, and so this module
+
+            return run_study(cfg, folder, summary)
         parts = build(cfg)
         return Run(cfg, folder, parts, summary).go()
     except BadInput as error:
@@ -65,13 +69,22 @@ def run(cfg: DictConfig) -> float:
 
 
 class Run:
-    """The pieces of one run, and what happens to them in order."""
+    """The pieces of one run, and what happens to them in order.
 
-    def __init__(self, cfg: DictConfig, folder: Path, parts: Parts, summary: Summary) -> None:
+    Args:
+        cfg: resolved.
+        folder: for all that the run leaves.
+        parts: made from the config.
+        summary: how it ends.
+        is_part: whether it is one of several runs of a study, which draws and prints for all of them.
+    """
+
+    def __init__(self, cfg: DictConfig, folder: Path, parts: Parts, summary: Summary, is_part: bool = False) -> None:
         self.cfg = cfg
         self.folder = folder
         self.parts = parts
         self.summary = summary
+        self.is_part = is_part
         self.module = DescentModule(parts.model, parts.loss, parts.optimizer)
         self.memory = MemorySink(limit=2000)
         self.tensorboard = TensorBoardSink(folder)
@@ -86,12 +99,13 @@ class Run:
             self._finish()
         finally:
             self.tensorboard.close()
-        print_report(self.summary, self._tally(), self.folder, Console(), self.memory.scalars())
+        if not self.is_part:
+            print_report(self.summary, self._tally(), self.folder, Console(), self.memory.scalars())
         return objective(self.summary.metrics)
 
     def _fit(self) -> None:
         """Trains; how it ended goes into the summary."""
-        trainer = make_trainer(self.cfg, self.folder, [self.watching, self.stopping, *progress_bar(self.cfg)])
+        trainer = make_trainer(self.cfg, self.folder, [self.watching, self.stopping, *self._bars()])
         self.trainer = trainer
         try:
             trainer.fit(self.module, datamodule=self.parts.data)
@@ -104,6 +118,9 @@ class Run:
             if trainer.global_step > 0 or isinstance(error, TapeError):
                 raise
             raise BadInput(f"the first step failed with {type(error).__name__}: {error}") from error
+
+    def _bars(self) -> list[pl.Callback]:
+        return [] if self.is_part else progress_bar(self.cfg)
 
     def _verdict(self) -> str:
         tally = self._tally()
@@ -152,9 +169,11 @@ class Run:
             self.watching.lab.write([Array("path/point", self.trainer.global_step, point)])
 
     def _figures(self, records: list[Record]) -> list[Record]:
+        self.memory.write(records)
+        if self.is_part:
+            return []
         from gradlab.figures.save import save_all  # matplotlib is slow to import, and not every run draws
 
-        self.memory.write(records)
         tally = self._tally()
         tolerance = tally.tolerance if tally is not None and tally.backwards else None
         loss = self.parts.loss

@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 CHOICES = ("loss", "model", "optimizer", "data", "trainer")
+PARTS = ("loss", "model", "optimizer", "data", "study")
 
 
 def settings_of(cfg: DictConfig) -> dict[str, bool | float | str]:
@@ -17,12 +18,12 @@ def settings_of(cfg: DictConfig) -> dict[str, bool | float | str]:
     """
     choices = HydraConfig.get().runtime.choices
     settings: dict[str, bool | float | str] = {"experiment": str(cfg.name), "seed": cfg.seed}
-    for group in CHOICES:
-        settings[group] = str(choices.get(group))
-        if group != "trainer":
-            part: Any = OmegaConf.to_container(cfg[group], resolve=True)
-            settings |= {f"{group}.{k}": _plain(v) for k, v in part.items() if not k.startswith("_")}
-    settings["trainer.max_steps"] = cfg.trainer.get("max_steps", -1)
+    settings |= {group: str(choices.get(group)) for group in CHOICES if choices.get(group) is not None}
+    for group in PARTS:
+        part: Any = OmegaConf.to_container(cfg[group], resolve=True) if cfg.get(group) is not None else {}
+        settings |= {f"{group}.{k}": _plain(v) for k, v in part.items() if not k.startswith("_")}
+    if cfg.get("trainer") is not None:
+        settings["trainer.max_steps"] = cfg.trainer.get("max_steps", -1)
     return settings
 
 

@@ -9,7 +9,7 @@ import gradlab
 
 PACKAGE = Path(gradlab.__file__).parent
 ALONE = ["backprop", "records", "losses", "models", "data"]
-LIGHTNING = {"experiment", "descent", "data", "callbacks", "build", "evaluate", "progress"}
+LIGHTNING = {"experiment", "study_run", "descent", "data", "callbacks", "build", "evaluate", "progress"}
 TENSORBOARD = {"sinks", "loading"}
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import shipped
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -141,7 +142,11 @@ def final_state(here, arguments):
     return torch.load(path), losses
 
 
-@pytest.mark.parametrize("experiment", [name for name in options("experiment") if name not in ("check", "precision")])
+def is_single_run(experiment):
+    return not {"check", "precision", "study"} & set(shipped.load("experiment", experiment))
+
+
+@pytest.mark.parametrize("experiment", [name for name in options("experiment") if is_single_run(name)])
 def test_observing_changes_nothing(here, experiment):
     arguments = [f"experiment={experiment}", "trainer.max_steps=15"]
     watched, losses = final_state(here, arguments)
