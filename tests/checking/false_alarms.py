@@ -20,6 +20,7 @@ from opinfo import _same_numbers, differentiable, modules, operations
 
 import gradlab
 from gradlab.checking import Report
+from gradlab.errors import BadInput
 
 Case = tuple[str, Callable[..., Any], tuple, dict]
 
@@ -97,9 +98,13 @@ def module_cases(name: str, count: int | None = None, trainings: tuple[bool, ...
             yield name, module, given.args, given.kwargs
 
 
-def check(case: Case) -> Report:
+def check(case: Case) -> Report | None:
+    """None where the check refuses a sample, as one whose output is NaN."""
     _, target, args, kwargs = case
-    return gradlab.check(target, *args, kwargs=kwargs, seconds=5.0)
+    try:
+        return gradlab.check(target, *args, kwargs=kwargs, seconds=5.0)
+    except BadInput:
+        return None
 
 
 def _function(op, sample) -> Callable[..., Any]:
@@ -117,12 +122,16 @@ def main(arguments: list[str]) -> None:
             for number, case in enumerate(cases(name, count)):
                 report = check(case)
                 samples[kind] += 1
+                if report is None:
+                    samples["refused"] += 1
+                    continue
                 verdicts.update(finding.verdict for finding in report.findings)
                 if not report.ok:
                     is_known = name in KNOWN and KNOWN[name].covers(report)
                     (known if is_known else false)[name] += 1
                     print(f"{name}, sample {number}{', known' if is_known else ''}\n{report}", flush=True)
         print(f"{samples[kind]:,} samples of {len(names)} {kind}", flush=True)
+    print(f"of these {samples['refused']:,} were refused")
     print(f"verdicts: {dict(verdicts)}\nrightly accused: {dict(known)}\nfalse alarms: {dict(false)}")
     print(f"{time.time() - begin:.0f} s")
 
