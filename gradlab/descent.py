@@ -9,6 +9,8 @@ import lightning.pytorch as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gradlab.optimizers import SecondOrder
+
 
 class DescentModule(pl.LightningModule):
     """A model, a loss and an optimizer, put together for Lightning.
@@ -36,10 +38,15 @@ class DescentModule(pl.LightningModule):
         self.model = model
         self.loss = loss
         self._make_optimizer = optimizer
+        self._batch: tuple[Any, Any] = (None, None)  # the present one
 
     def training_step(self, batch: tuple[Any, Any], batch_index: int) -> Tensor:
+        self._batch = batch
         x, y = batch
         return self.loss(self.model(x), y)
 
     def configure_optimizers(self) -> Optimizer:
-        return self._make_optimizer(self.model.parameters())
+        optimizer = self._make_optimizer(self.model.parameters())
+        if isinstance(optimizer, SecondOrder):
+            optimizer.descends(lambda: self.model(self._batch[0]), lambda output: self.loss(output, self._batch[1]))
+        return optimizer

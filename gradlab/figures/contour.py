@@ -14,7 +14,8 @@ from gradlab.figures import style
 from gradlab.sinks import MemorySink
 
 PATH = "path/point"
-SURFACE = ("surface/x", "surface/y", "surface/z", "surface/minimizers")
+SURFACE = ("surface/x", "surface/y", "surface/z")
+MINIMIZERS = "surface/minimizers"  # no record where there is none
 CAPTION = "the surface from above"
 TRUE_ANGLES = "; the negative gradient is at right angles to the contour lines"
 LEVELS = 24
@@ -69,25 +70,55 @@ def draw(axes: Axes, memory: MemorySink, name: str = "loss") -> None:
             and a ``path/point`` [2] for each step, the last of them after the last update.
         name: of the loss, for the title.
     """
-    x, y, z, minimizers = (memory.arrays(tag)[1][0] for tag in SURFACE)
     steps, path = memory.arrays(PATH)
     finite = np.isfinite(path[:, 0]) & np.isfinite(path[:, 1])
-    view = _view(x, y, np.vstack([path[finite], minimizers.reshape(-1, 2)]))
-    _draw_surface(axes, x, y, z, view, logarithmic=len(minimizers) > 0)
+    view, caption = draw_ground(axes, memory, path[finite])
     if finite.any():
         _draw_path(axes, steps[finite], path[finite], view)
-    _draw_minimizers(axes, minimizers, view)
+    draw_minimizers(axes, memory, view)
+    if axes.get_legend_handles_labels()[0]:
+        style.legend_below(axes)
+    style.dress(axes, _title(name, steps, path, _minimizers(memory)), caption, "θ[0]", "θ[1]")
+
+
+def draw_ground(axes: Axes, memory: MemorySink, points: np.ndarray, bar: bool = True) -> tuple[View, str]:
+    """Draw the surface alone.
+
+    Args:
+        axes: where to draw.
+        memory: as in `draw`; no path is needed.
+        points: [n, 2], finite; the view holds them where the surface's records do.
+        bar: whether a bar beside the axes says which colour is which height.
+
+    Returns:
+        What is in view, and a caption.
+    """
+    x, y, z = (memory.arrays(tag)[1][0] for tag in SURFACE)
+    minimizers = _minimizers(memory)
+    view = _view(x, y, np.vstack([points, minimizers]))
+    _draw_surface(axes, x, y, z, view, logarithmic=len(minimizers) > 0, bar=bar)
     axes.set_xlim(view.low[0], view.high[0])
     axes.set_ylim(view.low[1], view.high[1])
     axes.grid(False)
     width, height = view.high - view.low
-    caption = CAPTION
-    if 0.5 <= width / height <= 2:
-        axes.set_aspect("equal")
-        caption += TRUE_ANGLES
-    if axes.get_legend_handles_labels()[0]:
-        style.legend_below(axes)
-    style.dress(axes, _title(name, steps, path, minimizers), caption, "θ[0]", "θ[1]")
+    if not 0.5 <= width / height <= 2:
+        return view, CAPTION
+    axes.set_aspect("equal")
+    return view, CAPTION + TRUE_ANGLES
+
+
+def draw_minimizers(axes: Axes, memory: MemorySink, view: View) -> None:
+    """Draw a star at each known minimizer in view."""
+    shown = [point for point in _minimizers(memory) if view.holds(point)]
+    if shown:
+        star: dict[str, Any] = {"marker": "*", "markersize": 16, "markerfacecolor": "white", "markeredgecolor": "black"}
+        axes.plot(*np.transpose(shown), linestyle="", label="known minimizer", zorder=5, **star)
+
+
+def _minimizers(memory: MemorySink) -> np.ndarray:
+    """The known minimizers, [k, 2]."""
+    known = MINIMIZERS in memory.tags(MINIMIZERS)
+    return memory.arrays(MINIMIZERS)[1][0].reshape(-1, 2) if known else np.empty((0, 2))
 
 
 def _view(x: np.ndarray, y: np.ndarray, points: np.ndarray) -> View:
@@ -103,7 +134,9 @@ def _view(x: np.ndarray, y: np.ndarray, points: np.ndarray) -> View:
     return View(np.maximum(low, middle - half), np.minimum(high, middle + half))
 
 
-def _draw_surface(axes: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, view: View, *, logarithmic: bool) -> None:
+def _draw_surface(
+    axes: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, view: View, *, logarithmic: bool, bar: bool
+) -> None:
     z = np.ma.masked_invalid(z)
     seen = z[np.ix_((view.low[1] <= y) & (y <= view.high[1]), (view.low[0] <= x) & (x <= view.high[0]))]
     if not seen.count():
@@ -121,6 +154,8 @@ def _draw_surface(axes: Axes, x: np.ndarray, y: np.ndarray, z: np.ndarray, view:
     height = np.maximum(z - floor, low)
     filled = axes.contourf(x, y, height, levels, cmap=style.SEQUENCE, norm=norm, extend="max")
     axes.contour(x, y, height, levels, colors="white", linewidths=0.4, alpha=0.5)
+    if not bar:
+        return
     label = "loss" if floor == 0 else f"loss above {style.number(floor)}, the lowest shown"
     ticks = LogLocator(numticks=8) if logarithmic else MaxNLocator(8)
     beside = axes.inset_axes((1.03, 0, 0.04, 1))
@@ -150,13 +185,6 @@ def _draw_end(axes: Axes, point: np.ndarray, view: View, label: str, **looks: An
     margin = 0.03 * (view.high - view.low)
     at = point if view.holds(point) else np.clip(point, view.low + margin, view.high - margin)
     axes.plot(*at, linestyle="", color=style.VERMILLION, label=label, zorder=6, **looks)
-
-
-def _draw_minimizers(axes: Axes, minimizers: np.ndarray, view: View) -> None:
-    shown = [point for point in minimizers if view.holds(point)]
-    if shown:
-        star: dict[str, Any] = {"marker": "*", "markersize": 16, "markerfacecolor": "white", "markeredgecolor": "black"}
-        axes.plot(*np.transpose(shown), linestyle="", label="known minimizer", zorder=5, **star)
 
 
 def _ordinal(count: int) -> str:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from gradlab.models import ACTIVATIONS, ConvNet, Linear, Logistic, Mlp
+from gradlab.models.initialization import bias_deviation, weight_deviation
 
 BY_FORMULA = {
     "tanh": torch.tanh,
@@ -157,3 +158,49 @@ def test_an_image_can_be_halved_so_often(image, most):
     message = rf"can be halved {most} times, not {most + 1}: give at most {most} numbers"
     with pytest.raises(ValueError, match=message):
         ConvNet(image, [2] * (most + 1), 2)
+
+
+@pytest.mark.parametrize(("init", "deviation"), [("xavier", 0.05), ("he", 1 / 16), ("default", 0.0361), (0.3, 0.3)])
+def test_weights_are_drawn_with_the_deviation_that_is_asked_for(init, deviation):
+    """512 inputs and 288 outputs: xavier has √(2/800), he √(2/512), PyTorch's own is uniform in ±1/√512, over √3."""
+    inputs, outputs = (512, 288) if init != "default" else (256, 288)
+    torch.manual_seed(0)
+    weight = Mlp(inputs, [outputs], 10, init=init).get_parameter("0.weight")
+    assert weight_deviation(init, inputs, outputs) == pytest.approx(deviation, rel=1e-3)
+    assert float(weight.detach().std()) == pytest.approx(deviation, rel=0.01)
+
+
+def test_biases_begin_at_zero_but_with_the_default():
+    assert all(Mlp(4, [5], 3, init=init).get_parameter("0.bias").count_nonzero() == 0 for init in ("xavier", "he", 1))
+    network = Mlp(4, [300], 3)
+    assert float(network.get_parameter("0.bias").detach().std()) == pytest.approx(bias_deviation("default", 4), rel=0.1)
+
+
+def test_the_default_draws_what_pytorch_draws():
+    torch.manual_seed(0)
+    first, second = torch.nn.Linear(4, 5), torch.nn.Linear(5, 3)
+    expected = [*first.parameters(), *second.parameters()]
+    torch.manual_seed(0)
+    network = Mlp(4, [5], 3)
+    assert all(ours.equal(theirs) for ours, theirs in zip(network.parameters(), expected, strict=True))
+
+
+@pytest.mark.parametrize("init", ["hee", 0, -1.0, math.inf, math.nan, None, True])
+def test_an_unknown_initialization_is_refused(init):
+    with pytest.raises(ValueError, match=r"no initialization .* \(model.init\): choose default, xavier, he, or a num"):
+        Mlp(4, [5], 3, init=init)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+def test_residual_and_norm_are_their_formulas(residual, norm):
+    network = Mlp(4, [5, 5, 3], 2, residual=residual, norm=norm)
+    x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+    h, weights = x, network.state_dict()
+    for place, width in ((0, 5), (2, 5), (4, 3)):
+        z = h @ weights[f"{place}.weight"].T + weights[f"{place}.bias"]
+        if norm:
+            z = (z - z.mean(1, keepdim=True)) / (z.var(1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+        h = torch.tanh(z) + (h if residual and h.shape[1] == width else 0)
+    torch.testing.assert_close(network(x), h @ weights["6.weight"].T + weights["6.bias"])
+    assert [name for name in weights if "norm" not in name] == [name for name in Mlp(4, [5, 5, 3], 2).state_dict()]
