@@ -22,7 +22,7 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        rows = {path.parent: read_summary(path.parent) for path in sorted(folder.rglob("summary.json"))}
+        rows = {job: read_summary(job) for job in _jobs(folder)}
         columns = [c for c in COLUMNS if any(c in row["metrics"] for row in rows.values())]
         table = Table("job", "status", *(c.replace("_", " ") for c in columns), title=f"sweep: {len(rows)} jobs")
         for path, row in sorted(rows.items(), key=lambda item: _rank(item[1])):
@@ -31,6 +31,12 @@ class SweepTable(Callback):
         console = Console()
         show(console, table)
         show(console, f"tensorboard --logdir {shlex.quote(str(folder.resolve()))}")
+
+
+def _jobs(folder: Path) -> list[Path]:
+    """The folders of the jobs; the runs that a study made for itself lie in its own folder, and are no jobs."""
+    ended = [path.parent for path in sorted(folder.rglob("summary.json"))]
+    return [job for job in ended if not (job.parent / "summary.json").is_file()]
 
 
 def _rank(summary: dict[str, Any]) -> float:
