@@ -113,10 +113,13 @@ def _factor(e: Evidence) -> str:
     if not math.isfinite(abs(factor)) or not _same(e.autograd, factor * e.manual):
         return ""
     if isinstance(factor, complex):
-        return f"autograd's gradient is {factor:.6g} × the handwritten one, in every entry"
+        if abs(factor.imag) > 1e-9 * abs(factor):
+            return f"autograd's gradient is {factor:.6g} × the handwritten one, in every entry"
+        factor = factor.real
     if abs(factor + 1) < 1e-3:
         return "autograd has the opposite sign"
-    return f"autograd's gradient is {factor:.6g} × the handwritten one, in every entry{_origin(factor, e)}"
+    times = f"{factor:.6g}" if abs(factor - 1) > 1e-5 else f"(1 {factor - 1:+.2g})"
+    return f"autograd's gradient is {times} × the handwritten one, in every entry{_origin(factor, e)}"
 
 
 def _origin(factor: float, e: Evidence) -> str:

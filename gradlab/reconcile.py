@@ -118,7 +118,8 @@ def reconcile(
     if all(a.ok for a in agreements.values()):
         return Reconciliation(agreements, unmatched=unmatched)
     culprit = _Blame(watch, terms, label, through).culprit()
-    return Reconciliation(agreements, culprit, "" if culprit else _without_culprit(unmatched), unmatched)
+    note = "" if culprit else _without_culprit(unmatched, watch)
+    return Reconciliation(agreements, culprit, note, unmatched)
 
 
 def _leaf_pairs(watch: GraphWatch, gradients: Gradients, parameters: Mapping[str, Tensor]) -> dict[str, tuple]:
@@ -140,9 +141,15 @@ def _unmatched(watch: GraphWatch, terms: list[Term]) -> tuple[str, ...]:
     return tuple(n.name() for n in missing if any(g is not None and bool(g.any()) for g in watch.downstream[n]))
 
 
-def _without_culprit(unmatched: tuple[str, ...]) -> str:
+def _without_culprit(unmatched: tuple[str, ...], watch: GraphWatch) -> str:
     if unmatched:
         return f"the tape recorded no operation for autograd's {', '.join(dict.fromkeys(unmatched))}"
+    functions = [node.name().removesuffix("Backward") for node in watch.nodes if isinstance(node, BackwardCFunction)]
+    if functions:
+        return (
+            "no operation could be told apart as the one to blame: check each custom Function that takes part by "
+            f"itself ({', '.join(dict.fromkeys(functions))}), and look for hooks that change a gradient"
+        )
     return (
         "every operation agrees by itself: the gradient was changed on its way between two of them, "
         "by a hook on a tensor or by an operation that the tape did not see"
@@ -303,7 +310,8 @@ class _Blame:
         """Where autograd sends the gradient of this value; None for values that stay inside the node."""
         if value.entry is None:
             tensor = value.tensor
-            return id(tensor) if tensor.grad_fn is None else (tensor.grad_fn, tensor.output_nr)
+            made_by = _made_by(tensor)
+            return id(tensor) if made_by is None else (made_by, tensor.output_nr)
         owner = self.owner_of.get(value.entry)
         if owner is node or owner is None:
             return None
@@ -358,11 +366,19 @@ def _output_number(value: Value | None, node: Node, place: int, lone: bool) -> i
     """Which of a node's outputs a value is; None where it is none of them."""
     if value is None:
         return None
-    if value.tensor.requires_grad and value.tensor.grad_fn is node:
+    if value.tensor.requires_grad and _made_by(value.tensor) is node:
         return value.tensor.output_nr
     # A write gives its base a new value, the only output of its node; the tensor may have been written since.
     is_written = value.entry is not None and value.entry.op is torch.ops.aten.as_strided_scatter.default
     return 0 if is_written else place if lone else None
+
+
+def _made_by(tensor: Tensor) -> Node | None:
+    """The node that made a tensor; None of a view from inside a Function's forward whose base was written to since."""
+    try:
+        return tensor.grad_fn
+    except RuntimeError:
+        return None
 
 
 def _same_shape(a: Tensor | None, b: Tensor | None) -> bool:

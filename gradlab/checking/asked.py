@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from gradlab.checking.targets import Target, is_step
@@ -73,12 +73,36 @@ def check_variables(problem: Problem) -> None:
         instead = (
             "give the dense tensor, or a function of its values: lambda v: f(torch.sparse_coo_tensor(i, v, shape))"
         )
+    elif hidden := hidden_tensors(problem.leaves):
+        what = f"the tensors inside a {hidden[0]} are not looked at"
+        instead = "pass them as arguments of their own, such as lambda x: f(Batch(x))"
     else:
         kinds = ", ".join(dict.fromkeys(str(t.dtype).removeprefix("torch.") for t in tensors))
         what = f"no floating-point tensor (the inputs are {kinds})" if kinds else "no tensor"
         what = f"there is {what} among the inputs, and no parameter that requires a gradient"
         instead = "pass the tensors to differentiate by as arguments, or call requires_grad_() on parameters"
     raise BadInput(f"nothing to check: {what}; {instead}")
+
+
+def hidden_tensors(leaves: Sequence[Any]) -> list[str]:
+    """The types of arguments that hold floating tensors where pytree does not find them: dataclasses, other objects.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> hidden_tensors([torch.ones(2), 3, SimpleNamespace(x=torch.ones(2))])
+        ['SimpleNamespace']
+    """
+    held = {type(leaf).__name__: _held_by(leaf) for leaf in leaves if not isinstance(leaf, (Tensor, nn.Module))}
+    return [name for name, values in held.items() if any(isinstance(t, Tensor) and _is_floating(t) for t in values)]
+
+
+def _held_by(leaf: Any) -> list[Any]:
+    values = leaf.values() if isinstance(leaf, Mapping) else getattr(leaf, "__dict__", {}).values()
+    return [] if callable(leaf) else tree_leaves(list(values))
+
+
+def _is_floating(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def check_finite(problem: Problem, value: float) -> None:

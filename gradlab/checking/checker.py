@@ -15,7 +15,14 @@ from torch import Tensor
 from gradlab.agreement import coarsest
 from gradlab.checking import second_order as curvature
 from gradlab.checking import symmetric
-from gradlab.checking.asked import check_finite, check_question, check_variables, chosen_witnesses, explain_call
+from gradlab.checking.asked import (
+    check_finite,
+    check_question,
+    check_variables,
+    chosen_witnesses,
+    explain_call,
+    hidden_tensors,
+)
 from gradlab.checking.conditions import conditions as conditions_of
 from gradlab.checking.conditions import look_under
 from gradlab.checking.coverage import Budget
@@ -48,6 +55,10 @@ LOWER = (torch.float32, torch.bfloat16, torch.float16)
 # In a low precision that nobody asked for, an error has to be larger than any that rounding makes over all of PyTorch's
 # own samples: there the largest is 0.14, of a softmax in float16.
 LOWER_SLACK, LOWER_MOST = 6.5, 0.2
+SECOND = (
+    "possibly what the backward computes from does not come from save_for_backward, or is computed there by operations "
+    "that are not differentiable: mend that, or mark the backward @once_differentiable"
+)
 SLOW = 0.5  # seconds a forward and two backward passes may take, for what takes many more of them
 LARGE = 200_000  # entries, likewise
 
@@ -228,6 +239,10 @@ class _Check:
         if self.arena_backward.failure:
             self.notes.append(f"no handwritten sweep: {self.arena_backward.failure}")
         self.notes += self.problem.unattached()
+        self.notes += [
+            f"tensors inside a {n} were not looked at: pass them by themselves"
+            for n in hidden_tensors(self.problem.leaves)
+        ]
         total = sum(f.entries for f in findings)
         for name in self.witnesses:
             missing = sum(f.entries - f.compared.get(name, 0) for f in findings) if name in SINGLE else 0
@@ -238,6 +253,7 @@ class _Check:
 
     def _second_order(self, first: list[Finding]) -> list[Finding]:
         if self.arena_backward.conventions:
+            self.notes.append(f"second derivatives were not compared: {self.arena_backward.conventions[0]}")
             return []
         if any(finding.note == symmetric.NOTE for finding in first):
             self.notes.append("second derivatives were not compared: a matrix is only moved so that it stays symmetric")
@@ -268,8 +284,7 @@ class _Check:
                     errors={"differences of the gradient": uncertainty},
                     entries=variable.tensor.numel() if variable is not None else 0,
                     alone="double backward",
-                    hint="what the backward computes from has to come from save_for_backward, or be computed there by "
-                    "differentiable operations; else mark it @once_differentiable",
+                    hint=SECOND if self.arena_backward.has_functions else "",
                 )
             )
         return found

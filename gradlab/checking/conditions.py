@@ -34,10 +34,12 @@ class Condition:
     Attributes:
         name: as in reports: ``with non-contiguous inputs``.
         problem: makes the problem; None where the condition does not apply.
+        may_raise: whether a backward pass may end in an error: it need not know shapes that nobody gave it.
     """
 
     name: str
     problem: Callable[[], Problem | None]
+    may_raise: bool = False
 
 
 def conditions(problem: Problem, has_functions: bool) -> Iterator[Condition]:
@@ -59,8 +61,10 @@ def conditions(problem: Problem, has_functions: bool) -> Iterator[Condition]:
     if has_functions:
         yield Condition("with L times −3", lambda: _with_loss(problem, lambda output: -3 * problem.reduce(output)))
         yield Condition("with expanded inputs (stride 0)", lambda: _with_inputs(problem, _expanded))
-        yield Condition("with the first sample alone", lambda: _with_batch(problem, lambda t: t[:1]))
-        yield Condition("with every sample twice", lambda: _with_batch(problem, lambda t: torch.cat([t, t])))
+        yield Condition("with the first sample alone", lambda: _with_batch(problem, lambda t: t[:1]), True)
+        yield Condition(
+            "with every sample twice", lambda: _with_batch(problem, lambda t: torch.cat([t, t]), least=1), True
+        )
         inputs = [v for v in problem.variables.values() if v.kind == "input"]
         for variable in inputs[:4] if len(inputs) > 1 else ():
             yield _only(problem, variable.name)
@@ -82,12 +86,12 @@ def _only(problem: Problem, name: str) -> Condition:
     return Condition(f"where only {name} of the inputs requires a gradient", make)
 
 
-def _with_batch(problem: Problem, change: Callable[[Tensor], Tensor]) -> Problem | None:
+def _with_batch(problem: Problem, change: Callable[[Tensor], Tensor], least: int = 2) -> Problem | None:
     """Another number of samples; None where the inputs have no first dimension in common."""
     p = problem
     tensors = [leaf for leaf in p.leaves if isinstance(leaf, Tensor)]
     sizes = {t.shape[0] if t.dim() else 0 for t in tensors}
-    if p.loss is not None or len(sizes) != 1 or min(sizes) < 2:
+    if p.loss is not None or len(sizes) != 1 or min(sizes) < least:
         return None
     leaves = [_like(change(leaf.detach()), leaf) if isinstance(leaf, Tensor) else leaf for leaf in p.leaves]
     own = p.variables.values()
@@ -103,7 +107,7 @@ def _broadcast(problem: Problem, name: str, how: str, change: Callable[[Tensor],
     def make() -> Problem | None:
         return _with_inputs(problem, lambda n, t: _leaf(change(t)) if n == name else t)
 
-    return Condition(f"with {name} broadcast: {how}", make)
+    return Condition(f"with {name} broadcast: {how}", make, may_raise=True)
 
 
 def _with_inputs(problem: Problem, change: Callable[[str, Tensor], Tensor]) -> Problem | None:
@@ -182,8 +186,9 @@ def look_under(condition: Condition) -> tuple[list[Finding], str]:
         return [], f"{type(error).__name__}"
     if backward.error is not None:
         # PyTorch's own operations need not take every layout; a custom Function that took it forwards has to.
-        name = type(backward.error).__name__
-        return ([raised_under(problem, backward.error, condition.name)], "") if backward.has_functions else ([], name)
+        if backward.has_functions and not condition.may_raise:
+            return [raised_under(problem, backward.error, condition.name)], ""
+        return [], type(backward.error).__name__
     if backward.reconciliation is None:
         return [], backward.failure
     if backward.reconciliation.ok:

@@ -117,6 +117,8 @@ class Examination:
         """Asks every witness about every entry that there is time for."""
         gathered = self._start(variable)
         places = torch.arange(len(gathered.autograd))
+        # L is finite, and another witness that finds no number either excuses none.
+        gathered.disputed |= dict.fromkeys(gathered.autograd.isnan().nonzero().reshape(-1).tolist(), math.inf)
         if gathered.manual is not None:
             gathered.compared["manual"] = len(places)
             gathered.dispute(places, gathered.manual, 0.0)

@@ -13,6 +13,7 @@ from gradlab.witnesses.backward import Backward
 from gradlab.witnesses.forward import Forward
 from gradlab.witnesses.moves import index_of
 
+CHECKPOINTS = {"CheckpointFunctionBackward"}  # forward mode takes what happens inside for a constant
 MOST = 8  # entries of each variable: a wrong formula is wrong for most
 
 
@@ -23,6 +24,8 @@ def wrong_jvps(problem: Problem, backward: Backward) -> list[Finding]:
         problem: its gradients were found right.
         backward: autograd's gradients of it.
     """
+    if backward.functions <= CHECKPOINTS:
+        return []
     witness, found = Forward(problem), []
     for name, variable in problem.variables.items():
         gradient = backward.autograd[name]

@@ -111,6 +111,8 @@ def _of_non_finite(value: float, look: CloseLook) -> Ruling:
         for quotients in (look.right_at, look.left_at):
             if _grows(quotients, math.copysign(1.0, value)):
                 return Ruling("kink", math.copysign(math.inf, value), math.nan, "the slope grows without bound")
+    if math.isnan(value) and np.isfinite(look.central_at).all():
+        return Ruling("wrong", float(look.central_at[-1]), math.inf, "the function is finite here and all around")
     return Ruling("unclear", math.nan, math.inf, "the function has no finite value around this point")
 
 

@@ -107,7 +107,7 @@ def _others(group: Group) -> list[str]:
     if not group.others:
         return []
     is_a_cause = bool(group.first.blame or group.first.hint)
-    what = "the same cause" if is_a_cause else f"also {titled(group.first)}"
+    what = "possibly the same cause" if is_a_cause else f"also {titled(group.first)}"
     many = "1 more" if len(group.others) == 1 else f"{len(group.others)} more"
     width = max(len(_label(f)) for f in group.others)
     lines = [f"    {_label(f):{width}}  {_briefly(f, group.first)}".rstrip() for f in group.others]

@@ -65,7 +65,8 @@ class Backward:
         self.dtypes = {v.tensor.dtype for e in tape.entries for v in e.outputs if v is not None and v.is_differentiable}
         self.operations = tuple(dict.fromkeys(entry.name for entry in tape.entries))
         watch = GraphWatch(loss, leaves)
-        self.has_functions = any(isinstance(node, BackwardCFunction) for node in watch.nodes)
+        self.functions = {node.name() for node in watch.nodes if isinstance(node, BackwardCFunction)}
+        self.has_functions = bool(self.functions)
         self.conventions = tuple(dict.fromkeys(filter(None, map(convention_of, tape.entries))))
         self.cuts = _cuts(tape, self.has_functions)
         met = [*(n.variable for n in watch.nodes if is_leaf(n)), *(t for t in tape.sources.values() if t.requires_grad)]
@@ -108,7 +109,15 @@ class Backward:
         variables = self.problem.variables
         self.manual = {name: gradients.get(v.tensor) for name, v in variables.items()}
         if self.error is None:
-            self.reconciliation = reconcile(watch, gradients, terms, {n: v.tensor for n, v in variables.items()})
+            named = {n: v.tensor for n, v in variables.items()}
+            self.reconciliation = reconcile(watch, gradients, terms, named, self._label)
+
+    def _label(self, entry: Entry) -> str:
+        """The module as the user knows it: what stands around it for the sake of the check is left out."""
+        label, prefix = entry.scope.label, self.problem.prefix
+        if prefix and entry.scope.module is self.problem.module:
+            return NO_MODULE
+        return label.removeprefix(prefix)
 
     @property
     def epsilon(self) -> float:

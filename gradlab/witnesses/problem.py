@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal
@@ -95,7 +96,8 @@ class Problem:
             self._attached = attached if any(attached) else [True] * len(attached)
             self.weights = [_weights(t, number) for number, t in enumerate(self.projected(output))]
         try:
-            with torch.no_grad():
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about what is done without gradients, which nobody asked for
                 self.needs_grad = not _is_same(self.reduce(output).detach(), self.reduce(self.output()))
         except RuntimeError:
             self.needs_grad = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.autograd import Function
 
@@ -342,6 +343,11 @@ def symmetric(n: int) -> Tensor:
     return a @ a.t() + torch.eye(n, dtype=F64)
 
 
+def checkpointed():
+    layer = nn.Linear(3, 3).double()
+    return lambda x: torch.utils.checkpoint.checkpoint(layer, x.tanh(), use_reentrant=True).tanh()
+
+
 def drawing():
     generator = torch.Generator().manual_seed(1)
     return lambda x: x * torch.rand(x.shape, generator=generator, dtype=x.dtype)
@@ -357,6 +363,50 @@ class Changing(Function):
     @staticmethod
     def backward(ctx, g):
         return g.mul_(2)
+
+
+class WritingForward(Function):
+    """y = 2x with a 0 in front; the gradient is a quarter too large."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = 2 * x
+        y[0] = 0
+        y[1:3].mul_(1)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        g = 2.5 * g
+        g[0] = 0
+        return g
+
+
+class Layered(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return WritingForward.apply(self.inner(x)).tanh()
+
+
+def by_batch_of_one(g: Tensor, x: Tensor) -> Tensor:
+    return g * x.cos() * (1 if len(x) == 1 else 2)
+
+
+class Product(Function):
+    """x·wᵀ for matrices alone: its backward raises for vectors, which nobody gave it."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x @ w.t()
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g @ w, g.t() @ x
 
 
 SymmetricWrong = function(lambda c: c * 1, lambda g, c: 1.5 * (g + g.t()) / 2)
@@ -381,6 +431,8 @@ RIGHT |= {
     "a sampler by rejection": (
         lambda a: torch.distributions.Gamma(a, 1.0).rsample(), [numbers(3).abs() + 1], "not differentiable",
     ),
+    "a product that knows matrices alone": (Product, [numbers(4, 3), numbers(2, 3)], "agree"),
+    "a reentrant checkpoint": (checkpointed(), [numbers(2, 3)], "agree"),
     "a random generator of its own": (drawing(), [numbers(4)], "agree"),
 }  # fmt: skip
 
@@ -392,6 +444,16 @@ WRONG |= {
     "a backward that changes its upstream gradient": (
         lambda x: Changing.apply(x.tanh()) + x, [numbers(3, 2)], "x", "the custom Function Changing",
     ),
+    "a factor that is nearly one": (
+        function(torch.sin, lambda g, x: (1 + 3e-6) * g * x.cos()), [numbers(5)], "argument 0", "(1 +3e-06) ×",
+    ),
+    "a real factor of complex numbers": (
+        function(lambda z: z * 2, lambda g, z: g), [numbers(4, dtype=torch.complex128)], "argument 0", "is 0.5 ×",
+    ),
+    "NaN of a formula that is 0/0": (lambda x: x.abs().sqrt() * x, [torch.tensor([1.0, 0, -2], dtype=F64)], "x", "nan"),
+    "a forward that writes into its output": (WritingForward, [numbers(4)], "x", "WritingForward"),
+    "the same, in a layer": (Layered(), [numbers(3, 4)], "inner.weight", "WritingForward"),
+    "a batch of one": (function(torch.sin, by_batch_of_one), [numbers(1, 3)], "argument 0", "every sample twice"),
     "the same, where nothing else uses it": (Changing, [numbers(3, 2)], "x", "in place"),
     "a wrong gradient of a symmetric matrix": (
         lambda c: torch.linalg.cholesky(SymmetricWrong.apply(c)), [symmetric(3)], "c", "custom Function Made",

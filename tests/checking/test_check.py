@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import numpy as np
@@ -245,6 +246,23 @@ assert random.getstate() == before
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
+def test_tensors_inside_an_object_are_said_to_be_left_out():
+    report = gradlab.check(lambda b, t: b.x * t, SimpleNamespace(x=numbers(3)), numbers(3))
+    assert "tensors inside a SimpleNamespace were not looked at" in str(report)
+
+
+def test_a_lightning_module_is_blamed_by_the_names_of_its_own():
+    class Wrong(Step):
+        def training_step(self, batch, index):
+            return WrongWeight.apply(self.layer(batch), torch.ones(1, 1) * self.layer.bias).mean()
+
+    report = gradlab.check(Wrong(), torch.ones(3, 2))
+    assert not report.ok
+    assert "WrongWeight" in str(report)
+    assert "_Step" not in str(report)
+    assert "model." not in str(report)
+
+
 def test_inside_inference_mode():
     with torch.inference_mode():
         assert gradlab.check(torch.sin, numbers(3)).ok
@@ -296,6 +314,10 @@ REFUSED = {
     "a loss by name": (lambda: gradlab.check(torch.sin, numbers(3), loss="mse"), "loss must be a function.*'mse'"),
     "in place": (lambda: gradlab.check(lambda x: x.mul_(2), numbers(3)), r"f\(x.clone\(\)\)"),
     "other dtypes": (lambda: gradlab.check(nn.Linear(2, 1), numbers(3, 2)), "holds float32 .* are float64"),
+    "inside an object": (
+        lambda: gradlab.check(lambda b: b.x * 2, SimpleNamespace(x=numbers(3))),
+        "inside a SimpleNamespace",
+    ),
     "not a number": (lambda: gradlab.check(torch.log, -numbers(3).abs()), "output is nan.*first made by log"),
     "infinite": (lambda: gradlab.check(torch.log, torch.zeros(2, dtype=F64)), "output is inf|-inf"),
 }

@@ -13,8 +13,8 @@ from gradlab.witnesses.numeric import CloseLook, Slope
 NOTHING = Slope(math.nan, math.inf)
 
 
-def look(central, left, right, rising=False):
-    growing = 10.0 ** np.arange(8) if rising else np.zeros(8)
+def look(central, left, right, rising=False, is_finite=True):
+    growing = 10.0 ** np.arange(8) if rising else np.full(8, 0.0 if is_finite else math.nan)
     slopes = [Slope(s, 1e-10) if isinstance(s, (int, float)) else s for s in (central, left, right)]
     return CloseLook(*slopes, np.zeros(8), growing, growing, growing)
 
@@ -35,7 +35,8 @@ def look(central, left, right, rising=False):
         (math.inf, look(NOTHING, NOTHING, NOTHING, rising=True), "kink"),
         (math.inf, look(2.0, 2.0, 2.0), "wrong"),
         (math.nan, look(2.0, 2.0, 2.0), "wrong"),
-        (math.nan, look(NOTHING, NOTHING, NOTHING), "unclear"),
+        (math.nan, look(NOTHING, NOTHING, NOTHING), "wrong"),  # no stable slope, and finite values all around
+        (math.nan, look(NOTHING, NOTHING, NOTHING, is_finite=False), "unclear"),
     ],
 )
 def test_statuses(value, found, status):

@@ -125,7 +125,7 @@ def test_tensors_below_one_wrong_operation_are_one_group(network):
     assert [f.name for f in (group.first, *group.others)] == ["input", "0.weight", "0.bias"]
     text = str(network)
     assert text.count("to blame:") == text.count("hint:") == text.count("stands alone") == 1
-    assert "the same cause, 2 more:" in text
+    assert "possibly the same cause, 2 more:" in text
     for finding in network.failures:  # the place of each, in the table and below it
         assert text.count(finding.label_of_place) == 2
         assert f"{finding.numbers['autograd']:.10g}" in text
@@ -409,7 +409,7 @@ def test_html_holds_what_the_text_does(network):
     page = Tags(network._repr_html_())
     assert page.open == []
     shown = " ".join(page.text.split())
-    for part in (network.headline, *network.glossary, "the same cause, 2 more:", "0.bias["):
+    for part in (network.headline, *network.glossary, "possibly the same cause, 2 more:", "0.bias["):
         assert part in shown
     assert page.tags.count("tr") == 1 + len(network.findings)
 
