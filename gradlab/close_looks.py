@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from gradlab.build import check_parts
 from gradlab.checking import check, precision, v_curve
+from gradlab.checking.difference_curve import VCurve
+from gradlab.checking.precision_report import PrecisionReport
 from gradlab.checking.targets import is_lightning
 from gradlab.errors import BadInput
 from gradlab.files import write_whole
@@ -69,10 +71,9 @@ def run_precision(cfg: DictConfig, folder: Path, summary: Summary) -> float:
         write_whole(folder / f"{name}.png", png(result.figure()))
         show(Console(), Text(str(result)))
     _print(None, folder)
-    summary.end("not compared")
-    errors = [row.error for row in report.rows if row.dtype == "float32" and row.error is not None]
-    summary.metrics = {"worst_relative_error_in_float32": max(errors, default=math.nan)}
-    return max(errors, default=math.nan)
+    summary.end(_verdict_on(report))
+    summary.metrics = {**_worst_errors(report), **_best_steps(curve)}
+    return summary.metrics.get("worst_relative_error_in_float32", math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,30 @@ class _Call:
             raise
         except Exception as error:
             raise BadInput(f"the model's forward pass failed with {type(error).__name__}: {error}") from error
+
+
+def _verdict_on(report: PrecisionReport) -> str:
+    """Whether autograd and the handwritten sweep agree in float64, by which every other dtype is measured."""
+    if any("disputed in float64" in row.marks for row in report.rows):
+        return "disagree"
+    return "agree" if any(row.manual_error is not None for row in report.rows) else "not compared"
+
+
+def _worst_errors(report: PrecisionReport) -> dict[str, float]:
+    """The largest relative error of autograd in each dtype; in float64, that of the handwritten sweep against it."""
+    errors: dict[str, list[float]] = {}
+    for row in report.rows:
+        error = row.manual_error if row.dtype == "float64" else row.error
+        errors.setdefault(row.dtype, []).extend([] if error is None else [error])
+    return {f"worst_relative_error_in_{dtype}": max(each, default=math.nan) for dtype, each in errors.items()}
+
+
+def _best_steps(curve: VCurve) -> dict[str, float]:
+    """The best step of each difference in each dtype, and the relative error there."""
+    best = {f"{c.formula}_in_{c.dtype}": c.best for c in curve.curves if c.best is not None}
+    scale = abs(curve.gradient) or 1.0
+    steps = {f"best_step_{name}": step for name, (step, _) in best.items()}
+    return steps | {f"error_at_the_best_step_{name}": error / scale for name, (_, error) in best.items()}
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -30,13 +30,18 @@ def evaluate(module: DescentModule, data: pl.LightningDataModule) -> dict[str, f
             return _on_surface(module, module.loss)
         if not is_overridden("test_dataloader", data, pl.LightningDataModule):
             return {}
-        device = next(module.parameters()).device
-        batches = [(x.to(device), y.to(device)) for x, y in data.test_dataloader()]
+        parameter = next(module.parameters())
+        batches = [(_as(x, parameter), y.to(parameter.device)) for x, y in data.test_dataloader()]
         predictions = [module.model(x) for x, _ in batches]
         targets = [y for _, y in batches]
         return _on_data(module, torch.cat(predictions), torch.cat(targets))
     finally:
         module.train(was_training)
+
+
+def _as(x: Tensor, parameter: Tensor) -> Tensor:
+    """Inputs on the parameter's device, and in its precision where they are no whole numbers."""
+    return x.to(parameter.device, parameter.dtype if x.is_floating_point() else x.dtype)
 
 
 def _on_surface(module: DescentModule, surface: Surface) -> dict[str, float]:

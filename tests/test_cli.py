@@ -176,7 +176,7 @@ def test_observing_changes_nothing_in_unusual_runs(here, more):
 
 
 def test_every_closure_of_lbfgs_is_compared(here):
-    assert main(["experiment=descent", "optimizer=lbfgs", "trainer.max_steps=3", "loss=rosenbrock"]) == 0
+    assert main(["experiment=himmelblau", "optimizer=lbfgs", "trainer.max_steps=3", "loss=rosenbrock"]) == 0
     _, summary = run_of(here)
     assert summary["metrics"]["steps_compared"] == 3
     assert summary["metrics"]["partials_compared"] > 2 * 3

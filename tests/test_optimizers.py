@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 from shipped import load
 
 from gradlab.build import options
+from gradlab.optimizers import SecondOrder
 
 OPTIMIZERS = [o for o in options("optimizer") if o != "custom"]
 
@@ -16,6 +17,8 @@ def distance_after(surface, optimizer, steps, minimizer, **settings):
     f = instantiate(load("loss", surface))
     theta = torch.nn.Parameter(torch.tensor(f.start, dtype=torch.float64))
     optimizer = instantiate(OmegaConf.merge(load("optimizer", optimizer), settings))([theta])
+    if isinstance(optimizer, SecondOrder):
+        optimizer.descends(lambda: theta, f)
     closest = torch.tensor(float("inf"))
 
     def closure():
@@ -38,7 +41,9 @@ def test_reaches_the_default_quadratics_minimizer_within_the_default_number_of_s
     assert distance_after("quadratic", optimizer, steps, (0.0, 0.0)) < 1e-2
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "adam", "lbfgs"])
+@pytest.mark.parametrize(
+    "optimizer", ["momentum", "nesterov", "adam", "lbfgs", "manual_momentum", "manual_adam", "newton"]
+)
 def test_reaches_rosenbrocks_minimizer(optimizer):
     assert distance_after("rosenbrock", optimizer, 4000, (1.0, 1.0)) < 1e-2
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gradlab.build import options
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REPORT = (ROOT / "CONFORMANCE.md").read_text(encoding="utf-8")
@@ -19,6 +21,13 @@ def _section(title):
 
 def _examples():
     return re.findall(r"```python\n(.*?)```", _section("The rules"), re.DOTALL)
+
+
+@pytest.mark.parametrize("group", ["loss", "model", "optimizer", "data", "trainer", "probes"])
+def test_lists_every_option(group):
+    (listed,) = re.findall(rf"^\| `{group}` \| (.*?)(?:: `'.*)? \|$", README, re.MULTILINE)
+    words = re.findall(r"\w+", listed.replace("by hand:", "").replace("or any of", ""))
+    assert sorted(words) == options(group)
 
 
 def test_quotes_the_figures_of_the_report():

@@ -47,7 +47,7 @@ def drawn(capsys, *arguments, code=0):
 
 def test_a_runs_own_figures_are_drawn_again(tmp_path, monkeypatch, quiet_lightning, capsys):
     monkeypatch.chdir(tmp_path)
-    assert run_experiment(["experiment=descent", "loss=rosenbrock", "trainer.max_steps=7", "hydra.run.dir=run"]) == 0
+    assert run_experiment(["experiment=himmelblau", "loss=rosenbrock", "trainer.max_steps=7", "hydra.run.dir=run"]) == 0
     own = {path.name for path in (tmp_path / "run").glob("*.png")}
     for name in own:
         (tmp_path / "run" / name).unlink()

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradlab.figures import contour, style
+from gradlab.figures import contour, gradient_depth, style, together
 from gradlab.figures.loss import TAG as LOSS
 from gradlab.sinks import MemorySink
 
@@ -46,8 +46,30 @@ def draw_curves(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
     positive = all(np.all(values > 0) for values in finite)
     axes.set_yscale("log" if (positive if log is None else log) else "linear")
     for (name, (steps, values)), (color, dash) in zip(curves.items(), style.line_styles(len(curves)), strict=False):
-        axes.plot(steps, values, dash, color=color, label=name)
+        dot = "o" if len(steps) == 1 else None  # a run that diverged at once leaves a single point, which is no line
+        axes.plot(steps, values, dash, color=color, label=name, marker=dot)
     style.legend_below(axes)
 
 
-FIGURES: dict[str, Callable[[Runs], Figure]] = {"losses": losses, "paths": paths}
+def descents(runs: Runs) -> Figure:
+    """All paths in one picture from above, and beside it the losses."""
+    picture, (left, right) = style.canvas(17, 8.5, columns=2)
+    together.draw(left, together.paths_of(runs), together.ground_of(runs))
+    curves = {name: memory.scalars(LOSS)[LOSS] for name, memory in runs.items()}
+    draw_curves(right, curves)
+    style.legend_below(left)
+    is_log = right.get_yscale() == "log"
+    if is_log:  # one that has arrived to all digits leaves room for the others
+        right.set_ylim(bottom=max(right.get_ylim()[0], 1e-8 * right.get_ylim()[1]))
+    name = "loss (logarithmic)" if is_log else "loss"
+    style.dress(right, "Loss", "the lower the better; what one step costs differs", style.STEP, name)
+    return picture
+
+
+FIGURES: dict[str, Callable[[Runs], Figure]] = {
+    "losses": losses,
+    "paths": paths,
+    "descents": descents,
+    "gradient_depth": gradient_depth.weights,
+}
+ANIMATIONS: dict[str, Callable[[Runs], bytes]] = {"downhill": together.animation}

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from gradlab.errors import BadInput
 from gradlab.figures import style
 from gradlab.sinks import MemorySink
 
@@ -93,7 +94,7 @@ def draw_ground(axes: Axes, memory: MemorySink, points: np.ndarray, bar: bool = 
     Returns:
         What is in view, and a caption.
     """
-    x, y, z = (memory.arrays(tag)[1][0] for tag in SURFACE)
+    x, y, z = landscape(memory)
     minimizers = _minimizers(memory)
     view = _view(x, y, np.vstack([points, minimizers]))
     _draw_surface(axes, x, y, z, view, logarithmic=len(minimizers) > 0, bar=bar)
@@ -105,6 +106,18 @@ def draw_ground(axes: Axes, memory: MemorySink, points: np.ndarray, bar: bool = 
         return view, CAPTION
     axes.set_aspect("equal")
     return view, CAPTION + TRUE_ANGLES
+
+
+def landscape(memory: MemorySink) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The surface's records: x [m], y [n] and the heights [n, m].
+
+    Raises:
+        BadInput: there are none.
+    """
+    if any(tag not in memory.tags("surface/") for tag in SURFACE):
+        raise BadInput("a picture from above needs a surface over the plane, such as loss=rosenbrock loss.dimension=2")
+    x, y, z = (memory.arrays(tag)[1][0] for tag in SURFACE)
+    return x, y, z
 
 
 def draw_minimizers(axes: Axes, memory: MemorySink, view: View) -> None:

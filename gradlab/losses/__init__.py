@@ -1,6 +1,7 @@
 """Losses: objectives, which compare a prediction with a target, and surfaces, which need none."""
 
 from gradlab.losses.anydimension import Ackley, Quadratic, Rastrigin, Rosenbrock, StyblinskiTang
+from gradlab.losses.cliff import Cliff
 from gradlab.losses.objectives import L1, Bce, CrossEntropy, Huber, Mse
 from gradlab.losses.plane import Beale, Booth, Himmelblau, Saddle
 from gradlab.losses.surface import Surface
@@ -11,6 +12,7 @@ __all__ = [
     "Bce",
     "Beale",
     "Booth",
+    "Cliff",
     "CrossEntropy",
     "Himmelblau",
     "Huber",

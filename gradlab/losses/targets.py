@@ -9,7 +9,7 @@ from torch import Tensor
 
 WITH_CLASSES = "data=digits, iris, moons, circles, spiral, characters"
 WITH_TARGETS = "data=digits, iris, diabetes, moons, circles, spiral, sine, characters"
-SURFACES = "loss=quadratic, rosenbrock, himmelblau, beale, booth, saddle, rastrigin, ackley, styblinski_tang"
+SURFACES = "loss=quadratic, rosenbrock, himmelblau, beale, booth, saddle, cliff, rastrigin, ackley, styblinski_tang"
 
 
 def described(tensor: Tensor) -> str:

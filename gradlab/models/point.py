@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 HELP = (
     "point is the parameter vector of a surface: choose loss=quadratic, rosenbrock, himmelblau, beale, "
-    "booth, saddle, rastrigin, ackley or styblinski_tang, or give model.start"
+    "booth, saddle, cliff, rastrigin, ackley or styblinski_tang, or give model.start"
 )
 
 

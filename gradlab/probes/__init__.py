@@ -3,8 +3,22 @@
 from gradlab.probes.agreement import AgreementProbe
 from gradlab.probes.base import Probe, Step
 from gradlab.probes.chain import ChainRuleProbe
+from gradlab.probes.dead_units import DeadUnitsProbe
 from gradlab.probes.gradients import GradientProbe
 from gradlab.probes.partials import PartialsProbe
 from gradlab.probes.path import PathProbe
+from gradlab.probes.skips import SkipProbe
+from gradlab.probes.snapshots import SnapshotProbe
 
-__all__ = ["AgreementProbe", "ChainRuleProbe", "GradientProbe", "PartialsProbe", "PathProbe", "Probe", "Step"]
+__all__ = [
+    "AgreementProbe",
+    "ChainRuleProbe",
+    "DeadUnitsProbe",
+    "GradientProbe",
+    "PartialsProbe",
+    "PathProbe",
+    "Probe",
+    "SkipProbe",
+    "SnapshotProbe",
+    "Step",
+]

@@ -93,7 +93,7 @@ class Derivative:
                 *((f"secant, h = {h:.0e}", f"{quotients[h]:.12g}", f"{error:.1e}") for h, error in errors.items()),
             ],
             figures={"derivative": picture.figure(smooth, errors), "kink": picture.kink(kink)},
-            errors=worst_errors({name: np.array(slope) for name, slope in slopes.items()}),
+            errors=worst_errors({n: np.array(s) for n, s in slopes.items()}, np.ptp(smooth.y) / np.ptp(smooth.x)),
         )
 
     def _tangent(self, f: Expression, at: float, slope: float) -> Tangent:

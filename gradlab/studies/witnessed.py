@@ -52,15 +52,22 @@ def gradients(
     return {witness: g.detach().double().cpu().numpy().reshape(shape) for witness, g in given.items()}
 
 
-def worst_errors(found: dict[str, np.ndarray]) -> dict[str, float]:
+def worst_errors(found: dict[str, np.ndarray], scale: float = 0.0) -> dict[str, float]:
     """The relative error of each witness against autograd: the largest gap over the largest entry of either.
+
+    Args:
+        found: from `gradients`.
+        scale: a slope that counts as small; gaps are not held against less. It gives a true 0, as at a minimum, a
+            size to be compared with.
 
     Example:
         >>> worst_errors({"autograd": np.array([1.0, 2.0]), "manual": np.array([1.0, 2.5])})
         {'manual': 0.2}
+        >>> worst_errors({"autograd": np.array([0.0]), "numeric": np.array([1e-9])}, scale=1.0)
+        {'numeric': 1e-09}
     """
     own = found["autograd"]
-    sizes = {name: max(np.abs(own).max(), np.abs(g).max()) for name, g in found.items()}
+    sizes = {name: max(np.abs(own).max(), np.abs(g).max(), scale) for name, g in found.items()}
     others = {name: g for name, g in found.items() if name != "autograd"}
     return {name: float(np.abs(g - own).max() / sizes[name]) if sizes[name] else 0.0 for name, g in others.items()}
 

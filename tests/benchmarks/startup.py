@@ -2,7 +2,7 @@
 
     python tests/benchmarks/startup.py
 
-Prints the medians of interleaved rounds and the bound that `experiment=descent` is held to: twice the imports plus 3 s.
+Prints the medians of interleaved rounds and the bound that `experiment=himmelblau` is held to: twice the imports plus 3 s.
 """
 
 import statistics
@@ -26,10 +26,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(ROUNDS):
             imports = seconds([sys.executable, "-c", IMPORTS], folder)
-            descent = seconds([sys.executable, "-m", "gradlab", "experiment=descent"], folder)
+            descent = seconds([sys.executable, "-m", "gradlab", "experiment=himmelblau"], folder)
             rounds.append((imports, descent))
     imports, descent = (statistics.median(column) for column in zip(*rounds, strict=True))
-    print(f"imports {imports:.2f} s, experiment=descent {descent:.2f} s, ratio {descent / imports:.2f}")
+    print(f"imports {imports:.2f} s, experiment=himmelblau {descent:.2f} s, ratio {descent / imports:.2f}")
     print(f"bound: 2 × {imports:.2f} + 3 = {2 * imports + 3:.2f} s")
 
 

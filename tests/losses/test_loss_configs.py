@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 import gradlab.losses
 from gradlab.losses import targets
 from gradlab.losses.surface import ANY_DIMENSION
+from gradlab.optimizers import SecondOrder
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 LOSSES = sorted(path.stem for path in (CONFIGS / "loss").glob("*.yaml"))
@@ -36,6 +37,8 @@ def distances(surface, option, steps, **settings):
     assert config.pop("_partial_") is True
     theta = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
     optimizer = optimizer_class([theta], **config)
+    if isinstance(optimizer, SecondOrder):
+        optimizer.descends(lambda: theta, surface)
     minimizers = torch.tensor(surface.minimizers, dtype=torch.float64)
 
     def closure():

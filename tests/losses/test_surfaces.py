@@ -21,6 +21,7 @@ from gradlab.losses import (
     Ackley,
     Beale,
     Booth,
+    Cliff,
     Himmelblau,
     Quadratic,
     Rastrigin,
@@ -55,6 +56,7 @@ REFERENCE = {
         lambda x: 5 * x[0] ** 2 + 5 * x[1] ** 2 + 8 * x[0] * x[1] - 34 * x[0] - 38 * x[1] + 74,
     ),
     "saddle": (Saddle(), lambda x: (x[0] - x[1]) * (x[0] + x[1])),
+    "cliff": (Cliff(), lambda x: ((x[1] - 1) ** 2 + (x[1] * x[0] ** 9 - 1) ** 2) / 2),
     "rastrigin": (Rastrigin(), lambda x: 20 + sum(c * c - 10 * cos(2 * pi * c) for c in x)),
     "rastrigin, 3 coordinates": (
         Rastrigin(dimension=3),
@@ -323,3 +325,16 @@ def test_a_closed_form_is_for_one_point():
 def test_a_surface_without_formula_says_so():
     with pytest.raises(NotImplementedError, match=r"without a formula\(p, m\): write one"):
         Surface()(torch.zeros(2))
+
+
+def test_a_cliff_has_as_many_steps_as_it_is_given():
+    even = Cliff(steps=4)
+    assert even.minimizers == ((1.0, 1.0), (-1.0, 1.0))
+    assert [autograd(even, point)[0] for point in even.minimizers] == [0, 0]
+    assert autograd(even, (2.0, 1.0))[1].tolist() == [15 * 4 * 8, 15 * 16]  # (2⁴ − 1)·4·2³ and (2⁴ − 1)·2⁴
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.0, None, True])
+def test_a_cliff_needs_a_whole_number_of_steps(steps):
+    with pytest.raises(ValueError, match=r"a whole number of times from 1 on \(loss.steps\), got"):
+        Cliff(steps=steps)

@@ -203,4 +203,4 @@ def test_residual_and_norm_are_their_formulas(residual, norm):
             z = (z - z.mean(1, keepdim=True)) / (z.var(1, keepdim=True, unbiased=False) + 1e-5).sqrt()
         h = torch.tanh(z) + (h if residual and h.shape[1] == width else 0)
     torch.testing.assert_close(network(x), h @ weights["6.weight"].T + weights["6.bias"])
-    assert [name for name in weights if "norm" not in name] == [name for name in Mlp(4, [5, 5, 3], 2).state_dict()]
+    assert [name for name in weights if "norm" not in name] == list(Mlp(4, [5, 5, 3], 2).state_dict())
