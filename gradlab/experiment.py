@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -77,14 +79,24 @@ class Run:
         parts: made from the config.
         summary: how it ends.
         is_part: whether it is one of several runs of a study, which draws and prints for all of them.
+        choices: the chosen options by group, where they are others than those of the job.
     """
 
-    def __init__(self, cfg: DictConfig, folder: Path, parts: Parts, summary: Summary, is_part: bool = False) -> None:
+    def __init__(
+        self,
+        cfg: DictConfig,
+        folder: Path,
+        parts: Parts,
+        summary: Summary,
+        is_part: bool = False,
+        choices: Mapping[str, Any] | None = None,
+    ) -> None:
         self.cfg = cfg
         self.folder = folder
         self.parts = parts
         self.summary = summary
         self.is_part = is_part
+        self.choices = choices
         self.module = DescentModule(parts.model, parts.loss, parts.optimizer)
         self.memory = MemorySink(limit=2000)
         self.tensorboard = TensorBoardSink(folder)
@@ -138,7 +150,9 @@ class Run:
             summary.disagreements = describe(tally.first)
         summary.metrics = self._metrics(tally)
         self._record_last_point()
-        records: list[Record] = [Hparams(settings_of(self.cfg), {k: float(v) for k, v in summary.metrics.items()})]
+        records: list[Record] = [
+            Hparams(settings_of(self.cfg, self.choices), {k: float(v) for k, v in summary.metrics.items()})
+        ]
         if self.parts.probes:
             if isinstance(self.parts.loss, Surface):
                 records.extend(surface_records(self.parts.loss, self.memory))

@@ -43,6 +43,12 @@ class GraphWatch:
         self._handles = [self._listen(node) for node in self.nodes]
         self._handles += [self._guard(node) for node in self.nodes if isinstance(node, BackwardCFunction)]
 
+    @property
+    def functions(self) -> list[str]:
+        """The names of the custom Functions that take part, each once."""
+        custom: list[Node] = [node for node in self.nodes if isinstance(node, BackwardCFunction)]
+        return list(dict.fromkeys(node.name().removesuffix("Backward") for node in custom))
+
     def close(self) -> None:
         for handle in self._handles:
             handle.remove()

@@ -144,11 +144,10 @@ def _unmatched(watch: GraphWatch, terms: list[Term]) -> tuple[str, ...]:
 def _without_culprit(unmatched: tuple[str, ...], watch: GraphWatch) -> str:
     if unmatched:
         return f"the tape recorded no operation for autograd's {', '.join(dict.fromkeys(unmatched))}"
-    functions = [node.name().removesuffix("Backward") for node in watch.nodes if isinstance(node, BackwardCFunction)]
-    if functions:
+    if watch.functions:
         return (
             "no operation could be told apart as the one to blame: check each custom Function that takes part by "
-            f"itself ({', '.join(dict.fromkeys(functions))}), and look for hooks that change a gradient"
+            f"itself ({', '.join(watch.functions)}), and look for hooks that change a gradient"
         )
     return (
         "every operation agrees by itself: the gradient was changed on its way between two of them, "

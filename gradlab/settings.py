@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -11,12 +12,16 @@ CHOICES = ("loss", "model", "optimizer", "data", "trainer")
 PARTS = ("loss", "model", "optimizer", "data", "study")
 
 
-def settings_of(cfg: DictConfig) -> dict[str, bool | float | str]:
+def settings_of(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> dict[str, bool | float | str]:
     """The chosen option of each group and every plain value in it: ``optimizer`` and ``optimizer.lr``.
 
     Every run has the same keys for the same options, so that the rows of a sweep can be compared.
+
+    Args:
+        cfg: resolved.
+        choices: the chosen options by group; None takes those of the present job.
     """
-    choices = HydraConfig.get().runtime.choices
+    choices = HydraConfig.get().runtime.choices if choices is None else choices
     settings: dict[str, bool | float | str] = {"experiment": str(cfg.name), "seed": cfg.seed}
     settings |= {group: str(choices.get(group)) for group in CHOICES if choices.get(group) is not None}
     for group in PARTS:

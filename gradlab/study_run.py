@@ -85,13 +85,13 @@ class ConfiguredSetting:
         return [self._run(name, overrides) for name, overrides in variants.items()]
 
     def _run(self, name: str, overrides: Sequence[str]) -> Finished:
-        cfg = _composed(overrides)
+        cfg, choices = _composed(overrides)
         folder = self._folder / re.sub(r"[^\w.=,+-]+", "_", name)
         folder.mkdir(parents=True)
         summary = Summary(f"{cfg.name}: {name}", [*HydraConfig.get().overrides.task, *overrides])
         try:
             pl.seed_everything(cfg.seed, verbose=False)
-            run = Run(cfg, folder, build(cfg), summary, is_part=True)
+            run = Run(cfg, folder, build(cfg), summary, is_part=True, choices=choices)
             run.go()
         except BaseException as error:
             summary.end("bad input" if isinstance(error, BadInput) else "error", str(error))
@@ -102,18 +102,19 @@ class ConfiguredSetting:
         return Finished(name, summary.status, summary.metrics, run.memory, model, loss, folder)
 
 
-def _composed(overrides: Sequence[str]) -> DictConfig:
-    """The config of this job with further overrides, and without its study."""
+def _composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+    """The config of this job with further overrides and without its study, and the chosen options by group."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     task = [*HydraConfig.get().overrides.task, *overrides]
     cfg = hydra.compose_config("config", task, run_mode=RunMode.RUN, with_log_configuration=False)
+    choices = dict(cfg.hydra.runtime.choices)
     with open_dict(cfg):
         del cfg["hydra"]
         cfg.study = None
         cfg.trainer.enable_progress_bar = False  # many short runs, one table
     OmegaConf.resolve(cfg)
-    return cfg
+    return cfg, choices
 
 
 def _judge(found: Findings, summary: Summary) -> None:

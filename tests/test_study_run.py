@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import gradlab
 from gradlab.cli import main
 from gradlab.errors import BadInput
 from gradlab.studies import Comparison
@@ -99,6 +100,13 @@ def test_variants_are_runs_of_their_own(here, capsys):
     assert (here / "out" / "losses.png").is_file()
     assert (here / "out" / "paths.png").is_file()
     assert "other rule" in capsys.readouterr().out
+
+
+def test_a_variants_own_settings_are_in_its_hparams(here):
+    assert mine(here)[0] == 0
+    slow, other = (gradlab.load(here / "out" / name).settings() for name in ("slow", "other_rule"))
+    assert (slow["optimizer"], other["optimizer"]) == (["sgd"], ["adam"])
+    assert slow["optimizer.lr"] == [0.01]
 
 
 def test_what_is_set_from_the_shell_holds_for_all_variants(here):

@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.autograd.function import BackwardCFunction
 
 from gradlab.agreement import coarsest
 from gradlab.backprop import Entry, MissingRuleError, Tape, TapeError, Term
@@ -65,7 +64,7 @@ class Backward:
         self.dtypes = {v.tensor.dtype for e in tape.entries for v in e.outputs if v is not None and v.is_differentiable}
         self.operations = tuple(dict.fromkeys(entry.name for entry in tape.entries))
         watch = GraphWatch(loss, leaves)
-        self.functions = {node.name() for node in watch.nodes if isinstance(node, BackwardCFunction)}
+        self.functions = watch.functions
         self.has_functions = bool(self.functions)
         self.conventions = tuple(dict.fromkeys(filter(None, map(convention_of, tape.entries))))
         self.cuts = _cuts(tape, self.has_functions)

@@ -2,7 +2,8 @@
 
     python tests/benchmarks/startup.py
 
-Prints the medians of interleaved rounds and the bound that `experiment=himmelblau` is held to: twice the imports plus 3 s.
+Prints the medians of interleaved rounds and the bound that `experiment=himmelblau` is held to: twice the
+imports plus 3 s.
 """
 
 import statistics
