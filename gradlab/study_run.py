@@ -129,9 +129,10 @@ def _judge(found: Findings, summary: Summary) -> None:
 
 
 def _write_events(cfg: DictConfig, folder: Path, found: Findings, pictures: Mapping[str, bytes]) -> None:
+    numbers = {f"study/{name}": float(value) for name, value in found.numbers.items()}
     records: list[Record] = [Figure(f"figure/{name}", 0, picture) for name, picture in pictures.items()]
-    records += [Scalar(f"study/{name}", 0, float(value)) for name, value in found.numbers.items()]
-    records.append(Hparams(settings_of(cfg), {name: float(value) for name, value in found.numbers.items()}))
+    records += [Scalar(tag, 0, value) for tag, value in numbers.items()]
+    records.append(Hparams(settings_of(cfg), numbers))
     with closing(TensorBoardSink(folder)) as sink:
         sink.write(records)
 
