@@ -1,6 +1,7 @@
 """The README's probe, as it stands there, in a folder of a stranger."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ def folder(tmp_path, monkeypatch, quiet_lightning):
     (tmp_path / "my_configs" / "probes" / "dead.yaml").write_text(block("yaml"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
+    monkeypatch.delitem(sys.modules, "my_probes", raising=False)  # CONTRIBUTING has one of that name too
+    yield tmp_path
+    sys.modules.pop("my_probes", None)
 
 
 def test_it_is_short():

@@ -37,8 +37,8 @@ def figure(report: PrecisionReport) -> Figure:
     Example:
         >>> import torch
         >>> from gradlab.checking.precision_report import precision
-        >>> figure(precision(lambda x: x.sin(), torch.tensor([0.1, 0.7]))).axes[0].get_title(loc="left")
-        'Precision of the gradient: <lambda>'
+        >>> figure(precision(torch.sin, torch.tensor([0.1, 0.7]))).axes[0].get_title(loc="left")
+        'Precision of the gradient: sin'
     """
     with style.look():
         picture, (axes,) = style.canvas(11, 4.5 + min(0.45 * len(_names(report)), MOST_INCHES))
