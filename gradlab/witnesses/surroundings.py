@@ -76,8 +76,9 @@ class Surroundings:
             np.random.seed(self.seed)
 
     @staticmethod
-    def _states() -> tuple[Any, str]:
-        return random.getstate(), repr(np.random.get_state(legacy=False))
+    def _states() -> tuple[Any, ...]:
+        state: Any = np.random.get_state(legacy=True)
+        return random.getstate(), state[1].tobytes(), *state[2:]
 
 
 def _is_functional(tensor: Tensor) -> bool:
