@@ -109,8 +109,36 @@ def test_lines_are_noted_where_asked_for():
     file, _, line = culprit.line.partition(":")
     assert file == "wrong_functions.py"
     with open(__file__.replace("test_reconcile", "wrong_functions")) as source:
-        assert "tanh()" in source.readlines()[int(line) - 1]
+        assert ".apply(" in source.readlines()[int(line) - 1]
     assert reconciled(network(function, call)).culprit.line == ""
+
+
+def test_of_two_uses_of_a_function_the_line_tells_the_wrong_one():
+    class Late(torch.autograd.Function):
+        """Wrong by a factor, but for the numbers that the first use gets."""
+
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return 2 * g if float(x.abs().max()) < 1 else 3 * g
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.full((3,), 0.5, dtype=torch.float64))
+
+        def forward(self, x):
+            y = Late.apply(self.weight * x)
+            return Late.apply(y + 1)
+
+    culprit = reconciled(Twice(), torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64), lines=True).culprit
+    with open(__file__) as source:
+        assert "return Late.apply(y + 1)" in source.readlines()[int(culprit.line.partition(":")[2]) - 1]
 
 
 def test_a_wrong_gradient_of_data_is_a_disagreement_too():

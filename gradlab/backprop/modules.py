@@ -108,23 +108,50 @@ OWN = str(PACKAGE) + os.sep
 TORCH = str(Path(torch.__file__).parent) + os.sep  # with the separator: torchvision is not PyTorch
 # What is looked at, not what looks: a model or a loss that comes with gradlab is read like one of the user's.
 SHIPPED = tuple(str(PACKAGE / folder) + os.sep for folder in ("models", "losses"))
+APPLY = str(Path(torch.__file__).parent / "autograd" / "function.py")
 RUNNERS = ("lightning", "lightning_fabric", "pytorch_lightning", "hydra", "runpy")  # what calls gradlab, or is called
 
 
 def users_line() -> str:
     """File and line of the innermost running code that is the user's: not PyTorch's, gradlab's, or that of a runner.
 
-    A module made of PyTorch's own layers alone has no such line in its forward: then it is the line that called it, or
-    called gradlab. Empty where there is none at all, as in a run from the shell.
+    Of an operation inside a custom Function it is the line that called ``apply``, since that tells one use of the
+    Function from another. A module made of PyTorch's own layers alone has no such line in its forward: then it is the
+    line that called it, or called gradlab. Empty where there is none at all, as in a run from the shell.
     """
-    frame = sys._getframe(1)
+    frame = _users_frame(sys._getframe(1))
+    if frame is None:
+        return ""
+    frame = _caller_of_apply(frame) or frame
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def _users_frame(frame: FrameType | None) -> FrameType | None:
     while frame is not None and not _is_the_users(frame):
-        frame = frame.f_back  # type: ignore[assignment]
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}" if frame is not None else ""
+        frame = frame.f_back
+    return frame
+
+
+def _caller_of_apply(inside: FrameType) -> FrameType | None:
+    """The user's frame that called the Function whose forward a frame runs in; None where it runs in none."""
+    frame: FrameType | None = inside
+    while frame is not None and not _is_gradlabs(frame):
+        if frame.f_code.co_filename == APPLY and frame.f_code.co_name == "apply":
+            caller = frame.f_back
+            while caller is not None and not _is_the_users(caller) and not _is_gradlabs(caller):
+                caller = caller.f_back
+            return caller if caller is not None and _is_the_users(caller) else None
+        frame = frame.f_back
+    return None
+
+
+def _is_gradlabs(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    return file.startswith(OWN) and not file.startswith(SHIPPED)
 
 
 def _is_the_users(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
     if file.startswith(OWN):
-        return file.startswith(SHIPPED)
+        return not _is_gradlabs(frame)
     return not file.startswith(TORCH) and str(frame.f_globals.get("__name__")).partition(".")[0] not in RUNNERS

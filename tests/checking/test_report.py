@@ -215,7 +215,7 @@ def line_of(place):
 
 def test_called_at_is_the_users_line(network):
     (called,) = re.findall(r"called at (\S+),", network.failures[0].blame)
-    assert "x.tanh()" in line_of(called)
+    assert ".apply(" in line_of(called)
 
 
 @pytest.mark.parametrize("target", [torch.detach, nn.Sequential(nn.Linear(3, 2), nn.ReLU()).double().requires_grad_()])
