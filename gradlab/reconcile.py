@@ -26,6 +26,7 @@ from gradlab.backprop.sweep import Sweep
 from gradlab.graph import GraphWatch, Node, is_leaf
 from gradlab.hints import WRITTEN, Evidence, hint_for
 
+HOOK = "BackwardHookFunction"  # what a module's full backward hooks run in
 # A reentrant checkpoint runs a backward pass of its own, in which the leaves' gradients go past the outer graph.
 CHECKPOINT = "CheckpointFunctionBackward"
 
@@ -57,6 +58,8 @@ class Culprit:
     line: str = ""
 
     def __str__(self) -> str:
+        if self.function == HOOK:
+            return f"a backward hook on module {self.module}" + (f", called at {self.line}" if self.line else "")
         operations = ", ".join(self.operations)
         places = "".join(f", {word} {p}" for word, p in (("called at", self.line), ("backward at", self.source)) if p)
         where = "" if self.module == NO_MODULE else f" in module {self.module}"

@@ -300,6 +300,12 @@ def hooked(x: Tensor) -> Tensor:
     return y * x
 
 
+def hooked_module() -> nn.Module:
+    layers = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2)).double()
+    layers[1].register_full_backward_hook(lambda module, below, above: tuple(2 * g for g in below))
+    return layers
+
+
 def hooked_layer() -> nn.Module:
     layer = nn.Linear(3, 2).double()
     layer.weight.register_hook(lambda g: 1.5 * g)
@@ -314,6 +320,7 @@ WRONG |= {
     "a wrong jvp": (SquareWithWrongJvp, [numbers(5)], "x", "forward mode"),
     "needs_input_grad of the other input": (SwappedNeeds, [numbers(4), numbers(4, seed=1)], "a", "where only a"),
     "a hook on a value": (hooked, [numbers(4)], "x", "hook on a tensor"),
+    "a full backward hook on a module": (hooked_module(), [numbers(2, 3)], "0.weight", "a backward hook on module 1"),
     "a hook on a parameter": (hooked_layer(), [numbers(2, 3)], "weight", "hook on a tensor"),
     "wrong for another batch size": (
         function(torch.sin, by_batch), [numbers(3, 2)], "argument 0", "first sample alone",

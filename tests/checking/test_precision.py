@@ -284,6 +284,19 @@ def test_no_such_row():
 # --- what is printed and saved ----------------------------------------------------------------------------------
 
 
+def test_what_is_printed_says_no_more_than_there_is():
+    class Wide(nn.Linear):
+        pass
+
+    text = str(precision(Wide(2, 1), torch.ones(1, 2), dtypes=[SINGLE, DOUBLE]))
+    assert text.startswith("the gradient of Wide in each dtype")
+    assert "input input" not in text
+    assert "marks" not in text  # there are none
+    (row,) = [line.split("│") for line in text.splitlines() if "parameter weight" in line and "float64" in line]
+    assert [cell.strip() for cell in row[3:5]] == ["reference", ""]
+    assert "marks" in str(precision(torch.exp, torch.tensor(12.0)))
+
+
 def test_print_is_plain_and_whole(monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "20")
@@ -520,6 +533,15 @@ def test_the_curve_as_json_and_as_text():
     assert content["curves"][0]["errors"][:3] == list(curve.curves[0].errors[:3])
     assert content["curves"][2]["errors"][-1] == "nan"
     assert "differences at argument 0 = 1, where ∂L/∂x is 0.540302" in str(curve)
+
+
+def test_printed_errors_are_relative_to_the_derivative_as_in_the_picture():
+    curve = v_curve(lambda x: 1e-3 * x.sin(), torch.tensor(1.0), loss=total)
+    text = str(curve)
+    assert "relative error about there" in text
+    for c in curve.curves:
+        assert f" {c.best[1] / (1e-3 * math.cos(1)):.3g} " in text
+    assert "absolute error about there" in str(v_curve(torch.cos, torch.tensor(0.0), loss=total))
 
 
 # --- the pictures -----------------------------------------------------------------------------------------------
