@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from gradlab.probes.base import Step
 from gradlab.records import Record, Text
@@ -20,14 +20,15 @@ class Coverage:
         """The parameters that had no gradient when last looked at."""
         return {name for names in self._missing.values() for name in names}
 
-    def see(self, step: Step) -> Iterator[Record]:
+    def see(self, step: Step) -> list[Record]:
         """The records of one step: a line of text, or nothing."""
         missing = tuple([name for name, g in step.gradients.items() if g is None])
-        if self._missing.get(step.label) != missing:
-            self._missing[step.label] = missing
-            frozen = [name for name, p in step.root.named_parameters() if not p.requires_grad]
-            line = self.lines[step.label] = coverage(len(step.parameters), missing, frozen)
-            yield Text(f"coverage/{step.label}parameters", step.index, line)
+        if self._missing.get(step.label) == missing:
+            return []
+        self._missing[step.label] = missing
+        frozen = [name for name, p in step.root.named_parameters() if not p.requires_grad]
+        line = self.lines[step.label] = coverage(len(step.parameters), missing, frozen)
+        return [Text(f"coverage/{step.label}parameters", step.index, line)]
 
 
 def coverage(count: int, missing: Iterable[str], frozen: Iterable[str] = ()) -> str:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from gradlab.probes import AgreementProbe, ChainRuleProbe, GradientProbe, PartialsProbe, Probe
-from gradlab.schedules import every
+from gradlab.schedules import either, every, log_spaced
 
 
 def default_probes() -> dict[str, Probe]:
-    """Gradients at every step, partials at every 50th, the chain rule and agreement at every 100th.
+    """Gradients at every step, partials at every 50th, the chain rule and agreement at 0, 1, 10, 100, 1000, 2000, …
 
-    A reconciled step costs two to three plain ones, so that at these schedules all of it together stays within a
-    quarter of a small network's training time, and a tenth of a large one's (``tests/benchmarks/recording.py``).
+    A step that is recorded in detail costs as much as several plain ones, and what it shows changes most at first. At
+    these schedules all of it together stays within about a quarter of a small network's training time, and a tenth of a
+    large one's (``tests/benchmarks/recording.py``).
 
     Example:
         >>> list(default_probes())
         ['gradients', 'partials', 'chain', 'agreement']
     """
+    in_detail = either(log_spaced(1), every(1000))
     return {
         "gradients": GradientProbe(),
         "partials": PartialsProbe(schedule=every(50)),
-        "chain": ChainRuleProbe(schedule=every(100)),
-        "agreement": AgreementProbe(schedule=every(100)),
+        "chain": ChainRuleProbe(schedule=in_detail),
+        "agreement": AgreementProbe(schedule=in_detail),
     }

@@ -285,7 +285,8 @@ class GradientLab:
         return terms, reconciliation
 
     def _see(self, backward: _Backward, label: str, only: Collection[int] | None, scale: Tensor | None) -> Step:
-        parameters = {n: p for n, p in self._named if p.requires_grad and (only is None or id(p) in only)}
+        named = self._named if only is None else [(n, p) for n, p in self._named if id(p) in only]
+        parameters = {n: p for n, p in named if p.requires_grad}
         used = {name: p.grad for name, p in parameters.items()}
         # An optimizer that unscales by itself writes to the gradients too.
         clipping = backward.clipping or Clipping(used if scale is None else {})

@@ -48,3 +48,13 @@ def log_spaced(per_decade: int) -> Schedule:
         return frozenset(round(10 ** (d + k / per_decade)) for d in (digits - 2, digits - 1) for k in range(per_decade))
 
     return lambda step: step == 0 if step < 1 else step in chosen(len(str(step)))
+
+
+def either(*schedules: Schedule) -> Schedule:
+    """Every step that at least one of several schedules chooses.
+
+    Example:
+        >>> [step for step in range(3001) if either(log_spaced(1), every(1000))(step)]
+        [0, 1, 10, 100, 1000, 2000, 3000]
+    """
+    return lambda step: any(schedule(step) for schedule in schedules)

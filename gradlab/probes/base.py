@@ -17,7 +17,7 @@ from gradlab.schedules import Schedule
 Need = Literal["gradients", "terms", "reconciliation"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take three times as long to make, and one is made at every step
 class Step:
     """One optimizer step, seen just before the optimizer uses the gradients.
 

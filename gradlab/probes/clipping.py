@@ -27,18 +27,21 @@ class Clipping:
     """
 
     def __init__(self, gradients: Mapping[str, Tensor | None]) -> None:
-        self._seen = {name: (g, g._version) for name, g in gradients.items() if g is not None}
+        self._seen = {name: g for name, g in gradients.items() if g is not None}
+        self._versions = [g._version for g in self._seen.values()]
         self.norm_after: Tensor | None = None
 
     def restrict(self, names: Container[str]) -> None:
         """From now on, only these count."""
-        self._seen = {name: seen for name, seen in self._seen.items() if name in names}
+        kept = [(name, g, v) for (name, g), v in zip(self._seen.items(), self._versions, strict=True) if name in names]
+        self._seen, self._versions = {name: g for name, g, _ in kept}, [v for *_, v in kept]
 
     def look(self) -> None:
         """Sets ``norm_after``, the L2 norm over all of them; it stays None where nothing was written to any."""
-        if any(g._version != version for g, version in self._seen.values()):
-            self.norm_after = total_norm([g for g, _ in self._seen.values()])
-        self._seen.clear()
+        gradients = self._seen.values()
+        if [g._version for g in gradients] != self._versions:
+            self.norm_after = total_norm(gradients)
+        self._seen, self._versions = {}, []
 
 
 def total_norm(gradients: Iterable[Tensor]) -> Tensor:

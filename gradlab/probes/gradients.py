@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from operator import is_
 
 from torch import Tensor
@@ -41,19 +41,22 @@ class GradientProbe:
         self.bins = bins
         self._watched: dict[str, _Watched] = {}  # by optimizer
 
-    def measure(self, step: Step) -> Iterator[Record]:
-        filled = [(name, g) for name, g in step.gradients.items() if g is not None and g.numel()]
-        parameters = [step.parameters[name] for name, _ in filled]
+    def measure(self, step: Step) -> Iterable[Record]:
+        watched = self._watched.get(step.label)
+        if watched is not None and watched.takes(step):  # nearly always
+            return ()
+        return self._begin(step, watched)
+
+    def _begin(self, step: Step, watched: _Watched | None) -> Iterator[Record]:
+        """The first step, or the first one after a series that is full, or of other parameters."""
+        if watched is not None:
+            yield from watched.drain()  # now, while its weights are those after its last update
+        filled = {name: step.parameters[name] for name, g in step.gradients.items() if g is not None and g.numel()}
         if not filled:
             return
-        watched = self._watched.get(step.label)
-        is_the_same = watched is not None and watched.watches(parameters)
-        if watched is not None and (watched.is_full or not is_the_same or not watched.follows(step)):
-            yield from watched.drain()  # now, while its weights are those after its last update
-        if watched is None or not is_the_same:
-            series = Series(dict(zip((name for name, _ in filled), parameters, strict=True)), self.bins)
-            watched = self._watched[step.label] = _Watched(step.label, series)
-        watched.add(step, [dense(g) for _, g in filled])
+        if watched is None or tuple(filled) != watched.names or not watched.watches(filled):
+            watched = self._watched[step.label] = _Watched(step.label, Series(filled, self.bins))
+        watched.add(step, [dense(step.gradients[name]) for name in filled])  # type: ignore[arg-type]
 
     def updated(self, step: Step) -> Iterator[Record]:
         """Called when the optimizer has used the gradients of a step that was measured."""
@@ -81,21 +84,33 @@ class _Watched:
         self._last = -1
 
     @property
-    def is_full(self) -> bool:
-        return len(self._series.steps) >= self._series.most_steps
+    def names(self) -> tuple[str, ...]:
+        return self._series.names
 
-    def watches(self, parameters: Sequence[Tensor]) -> bool:
-        """Whether these very tensors are the ones of the series."""
-        mine = self._series.parameters
-        return len(mine) == len(parameters) and all(map(is_, mine, parameters))
+    def takes(self, step: Step) -> bool:
+        """Adds a step that goes on where the series stands, of the very same parameters; says whether it did."""
+        if step.updates != self._last + 1 or len(self._series.steps) >= self._series.most_steps:
+            return False
+        names = self._series.names
+        gradients = [g for name in names if (g := step.gradients.get(name)) is not None]
+        if len(gradients) != len(names) or self._others(step) or not self.watches(step.parameters):
+            return False
+        self.add(step, list(map(dense, gradients)))
+        return True
 
-    def follows(self, step: Step) -> bool:
-        """Whether the step before this one was the last that was added."""
-        return step.updates == self._last + 1
+    def _others(self, step: Step) -> bool:
+        """Whether parameters beyond those of the series have a gradient with entries."""
+        if len(step.gradients) == len(self._series.names):
+            return False
+        return any(g is not None and g.numel() for name, g in step.gradients.items() if name not in self._series.names)
+
+    def watches(self, parameters: Mapping[str, Tensor]) -> bool:
+        """Whether the series is of these very tensors, or of some of them."""
+        return all(map(is_, self._series.parameters, map(parameters.get, self._series.names)))
 
     def add(self, step: Step, gradients: list[Tensor]) -> None:
         if not self._series.steps:
-            self._follows = self._last >= 0 and self.follows(step)
+            self._follows = self._last >= 0 and step.updates == self._last + 1
         self._last, self._is_updated = step.updates, False
         self._series.add(step.index, gradients)
         self._clippings.append(step.clipping)

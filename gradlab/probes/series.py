@@ -17,7 +17,7 @@ from torch import Tensor
 from torch._utils import _flatten_dense_tensors  # one call for all tensors; its public twin takes one for each
 
 from gradlab.probes.pieces import in_pieces, is_safe
-from gradlab.probes.statistics import FIELDS, cosine, histogram, ratio, statistics, wide
+from gradlab.probes.statistics import FIELDS, cosine, histogram, ratio, statistics, wide, wide_type
 
 SMALL = 1 << 13  # entries of a parameter that is copied aside
 SAMPLE = 1 << 15  # entries of a larger one that its histogram and its update ratio are taken from
@@ -55,12 +55,16 @@ class Small:
         Returns:
             [n, parameters, NUMBERS + 2 + bars].
         """
-        rows, before = wide(torch.stack(self._rows)).chunk(2, dim=1)
-        first = torch.full_like(rows[:1], torch.nan) if self._previous is None else self._previous
-        after = wide(_row(weights).unsqueeze(0))
-        self._previous = rows[-1:].clone()
+        rows = torch.stack(self._rows)
+        n, entries = len(rows), rows.shape[1] // 2
+        # One row more at either end: the gradient before the first step, the weights after the last.
+        table = rows.new_empty((n + 2, 2 * entries), dtype=wide_type(rows.device))
+        table[1:-1] = rows
+        table[0, :entries] = torch.nan if self._previous is None else self._previous
+        table[-1, entries:] = _row(weights)
+        self._previous = table[n, :entries].clone()
         self._rows.clear()
-        parts = (torch.cat(both).split(self._sizes, dim=1) for both in ((first, rows), (before, after)))
+        parts = table[:-1, :entries].split(self._sizes, dim=1), table[1:, entries:].split(self._sizes, dim=1)
         return torch.stack([self._numbers(g, w) for g, w in zip(*parts, strict=True)], dim=1)
 
     def _numbers(self, gradients: Tensor, weights: Tensor) -> Tensor:

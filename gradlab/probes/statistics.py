@@ -18,7 +18,12 @@ FIELDS = ("l2", "linf", "rms", "mean", "std", "min", "max", "zeros", "nonfinite"
 def wide(rows: Tensor) -> Tensor:
     """In double precision, so that squares neither overflow nor cancel; single where the device has no double."""
     real = torch.view_as_real(rows).flatten(1) if rows.is_complex() else rows
-    return real.to(torch.float32 if rows.device.type == "mps" else torch.float64)
+    return real.to(wide_type(rows.device))
+
+
+def wide_type(device: torch.device) -> torch.dtype:
+    """What `wide` makes of floating numbers on a device."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def statistics(rows: Tensor) -> Tensor:
