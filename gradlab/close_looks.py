@@ -121,9 +121,8 @@ def _worst_errors(report: PrecisionReport) -> dict[str, float]:
 def _best_steps(curve: VCurve) -> dict[str, float]:
     """The best step of each difference in each dtype, and the relative error there."""
     best = {f"{c.formula}_in_{c.dtype}": c.best for c in curve.curves if c.best is not None}
-    scale = abs(curve.gradient) or 1.0
     steps = {f"best_step_{name}": step for name, (step, _) in best.items()}
-    return steps | {f"error_at_the_best_step_{name}": error / scale for name, (_, error) in best.items()}
+    return steps | {f"error_at_the_best_step_{name}": error / curve.scale for name, (_, error) in best.items()}
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -39,6 +39,9 @@ def _about_config(text: str, arguments: list[str]) -> str:
     unknown = re.search(r"full_key: (\S+)", text) or re.search(r"Could not override '([^']+)'", text)
     if unknown and "not in struct" in text:
         return _unknown_key(unknown.group(1), arguments)
+    if "override_grammar" in text and (bare := next(filter(_is_bare, arguments), None)):
+        key, _, value = bare.partition("=")
+        return f"cannot read {bare}: a value with parentheses has quotes of its own, as in '{key}=\"{value}\"'"
     text = text.partition("Config search path")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     options = [line for line in text.splitlines() if line.startswith("\t")]
@@ -47,6 +50,12 @@ def _about_config(text: str, arguments: list[str]) -> str:
         head = [line for line in lines if line not in names]
         return f"{' '.join(head)} {', '.join(names)}"
     return " ".join(lines)
+
+
+def _is_bare(argument: str) -> bool:
+    """Whether an override has parentheses, which Hydra takes for its own functions, and no quotes around them."""
+    value = argument.partition("=")[2]
+    return "(" in value and not re.search("[\"']", value)
 
 
 def _unknown_key(key: str, arguments: list[str]) -> str:

@@ -220,6 +220,7 @@ MESSAGES = {
     "features without features": (["model=mlp", "data=characters"], ["data.features", "digits", "transformer"]),
     "text network without text": (["model=transformer"], ["data.vocabulary", "characters"]),
     "no text": (["model=recurrent", "data=characters", "data.path=nowhere.txt"], ["data.path=nowhere.txt"]),
+    "parentheses": (["experiment=derivative", "study.kink=Max(x, 0)"], ["quotes", "'study.kink=\"Max(x, 0)\"'"]),
     "seed": (["seed=-1"], ["seed=-1"]),
     "no end": (["loss=quadratic", "model=point", "data=none", "trainer.max_steps=-1"], ["trainer.max_steps"]),
 }

@@ -7,7 +7,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
+from gradlab.build import config_folder
 from gradlab.cli import main
 
 COURSE = Path(__file__).parent.parent / "experiments"
@@ -19,6 +22,11 @@ NEAR = 3.0  # the factor that "≈" allows
 def command_of(sheet: str) -> list[str]:
     (command,) = re.findall(r"\*\*Run\.\*\*\n+```sh\npython -m gradlab (.+)\n```", sheet)
     return shlex.split(command)
+
+
+def tries_of(sheet: str) -> list[list[str]]:
+    commands = re.findall(r"`python -m gradlab ([^`]+)`", sheet.partition(PARTS[-1])[2])
+    return [shlex.split(command) for command in commands]
 
 
 def claims_of(sheet: str) -> dict[str, str]:
@@ -70,6 +78,17 @@ def test_the_command_makes_what_the_sheet_says(sheet, tmp_path):
         assert is_true(claim, float(made[name])), f"{folder.name}: {name} is {made[name]}, the sheet says {claim}"
     for _, name in re.findall(r"!\[(.+?)\]\(([\w.]+)\)", text):
         assert (run / name).is_file(), f"{folder.name} shows {name}, which its command does not make"
+
+
+def test_what_to_try_next_is_read_as_it_stands(sheet):
+    folder, text = sheet
+    tries = tries_of(text)
+    assert len(tries) >= 2
+    for arguments in tries:
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            config = compose("config", arguments)
+        if config.get("study") is not None:
+            assert callable(instantiate(config.study, _convert_="all")), f"{folder.name}: {arguments}"
 
 
 def quietly(text: str) -> list[str]:

@@ -100,6 +100,11 @@ class VCurve:
     def place(self) -> str:
         return self.variable + (f"[{','.join(map(str, self.index))}]" if self.index else "")
 
+    @property
+    def scale(self) -> float:
+        """What errors are divided by: |∂L/∂x|, so that 1e-8 means eight digits right; 1 where that is 0."""
+        return abs(self.gradient) or 1.0
+
     def to_json(self) -> str:
         """Everything as JSON; numbers that are not finite become text."""
         content = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -113,10 +118,12 @@ class VCurve:
         return figure(self)
 
     def __str__(self) -> str:
-        """The bottoms of the Vs."""
-        table = Table("difference", "dtype", "best h", "error about there", "best h by theory")
+        """The bottoms of the Vs; errors are relative to the derivative, absolute where that is 0, as in the picture."""
+        kind = "relative" if self.gradient else "absolute"
+        table = Table("difference", "dtype", "best h", f"{kind} error about there", "best h by theory")
         for c in self.curves:
-            table.add_row(c.formula, c.dtype, *map(number, c.best or (None, None)), number(c.expected_best))
+            h, error = (None, None) if c.best is None else (c.best[0], c.best[1] / self.scale)
+            table.add_row(c.formula, c.dtype, number(h), number(error), number(c.expected_best))
         title = f"{self.target}: differences at {self.place} = {self.value:.6g}, where ∂L/∂x is {self.gradient:.6g}"
         return as_text(title, table, *self.notes)
 

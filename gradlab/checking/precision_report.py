@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+TRUTH = "float64"
 NOISE = 1000.0  # times the rounding of float64: up to there an entry may be a true zero
 
 
@@ -70,6 +71,13 @@ class Row:
     def roundings(self) -> float | None:
         """The error in units of ε."""
         return None if self.error is None else self.error / self.epsilon
+
+    @property
+    def label(self) -> str:
+        """The name after its kind, ``parameter weight``; ``input`` alone where it is called just that."""
+        if not self.name:
+            return "(all)"
+        return self.name if self.name == self.kind else f"{self.kind} {self.name}"
 
     @property
     def remarks(self) -> str:
@@ -118,20 +126,29 @@ class PrecisionReport:
         return figure(self)
 
     def __str__(self) -> str:
-        """The table as plain text, nothing cut, and below it in full what is marked there."""
-        table = Table("tensor", "dtype", "autograd's error", "in units of ε", "handwritten sweep's error", "marks")
+        """The table as plain text, nothing cut, and below it in full what is marked there.
+
+        Autograd in float64 is what all others are measured by: it has no error of its own.
+        """
+        last = ["marks"] if any(row.remarks for row in self.rows) else []
+        table = Table("tensor", "dtype", "autograd's error", "in units of ε", "handwritten sweep's error", *last)
         names = list(dict.fromkeys(row.name for row in self.rows))
         for row in sorted(self.rows, key=lambda row: names.index(row.name)):
-            numbers = [number(value) for value in (row.error, row.roundings, row.manual_error)]
-            tensor = f"{row.kind} {row.name}" if row.name else "(all)"
-            table.add_row(escape(tensor), row.dtype, *numbers, escape(row.remarks))
-        title = f"{self.target}: the gradient in each dtype against float64 (relative error)"
+            remark = [escape(row.remarks)] if last else []
+            table.add_row(escape(row.label), row.dtype, *_own(row), number(row.manual_error), *remark)
+        title = f"the gradient of {self.target} in each dtype: relative errors against autograd's gradient in float64"
         blames: dict[tuple[str, str], list[str]] = {}
         for row in self.rows:
             if row.blame:
                 blames.setdefault((row.dtype, row.blame), []).append(row.name)
         found = [f"to blame in {dtype} for {', '.join(names)}: {b}" for (dtype, b), names in blames.items()]
         return as_text(title, table, *found, *self.notes)
+
+
+def _own(row: Row) -> tuple[str, str]:
+    """The error of autograd, and in units of ε."""
+    is_reference = row.dtype == TRUTH and row.error == 0
+    return ("reference", "") if is_reference else (number(row.error), number(row.roundings))
 
 
 def _share(share: float) -> str:

@@ -1,4 +1,4 @@
-"""The gradient along the skip connections of a network: what comes past each branch, and what through it."""
+"""The gradient along the skip connections of a network: what comes around each branch, and what through it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from gradlab.figures import style
 if TYPE_CHECKING:
     from gradlab.studies.attention import Skip
 
-PATHS = "from the loss (left) down to the input (right): what h gets\nin h + branch(h), past the branch and through it"
-SHARES = "1: as much through the branch as past it;\nwhat a branch passes on, it has to learn"
-LOSS = "dotted: a network that knows nothing and guesses,\nthe logarithm of the number of characters"
+PATHS = (
+    "from the loss (left) down to the input (right):\nwhat h gets in h + branch(h), around the branch and through it"
+)
+SHARES = "1: as much through the branch as around it;\nwhat a branch passes on, it has to learn"
+LOSS = "dotted: a network that knows nothing and guesses,\nln of the number of characters"
 
 
 def figure(skips: Sequence[Skip], losses: tuple[np.ndarray, np.ndarray], guess: float) -> Figure:
@@ -33,7 +35,7 @@ def figure(skips: Sequence[Skip], losses: tuple[np.ndarray, np.ndarray], guess: 
         middle.plot(skip.steps, skip.share, dash, color=color, label=skip.name)
     middle.set_ylim(bottom=0)
     style.legend_below(middle)
-    style.dress(middle, "Through the branch ÷ past it", SHARES, style.STEP, "ratio of the norms")
+    style.dress(middle, "Through the branch ÷ around it", SHARES, style.STEP, "ratio of the norms")
     right.plot(*losses, color=style.BLUE)
     right.axhline(guess, color=style.INK, linestyle=":")
     right.set_ylim(bottom=0)
@@ -45,9 +47,9 @@ def _draw_norms(axes: Axes, skips: Sequence[Skip]) -> None:
     """Two bars for each branch at the first step and two at the last."""
     places = np.arange(len(skips))
     bars = (
-        ([skip.past[0] for skip in skips], f"past, step {skips[0].steps[0]}", style.BLUE, 0.35),
+        ([skip.around[0] for skip in skips], f"around, step {skips[0].steps[0]}", style.BLUE, 0.35),
         ([skip.through[0] for skip in skips], f"through, step {skips[0].steps[0]}", style.VERMILLION, 0.35),
-        ([skip.past[-1] for skip in skips], f"past, step {skips[0].steps[-1]}", style.BLUE, 1),
+        ([skip.around[-1] for skip in skips], f"around, step {skips[0].steps[-1]}", style.BLUE, 1),
         ([skip.through[-1] for skip in skips], f"through, step {skips[0].steps[-1]}", style.VERMILLION, 1),
     )
     for number, (heights, label, color, alpha) in enumerate(bars):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NORMS = "dashed: before clipping, solid: after it"
 LEAVES = "; a diverging run leaves at the top"
 TURNS = "0° means: straight downhill, however short the step"
-MAP = "the surface from above; a path that leaves the map does not come back"
+MAP = "the surface from above; a ring at the end of each path;\na path that leaves the map does not come back"
 
 
 def figure(found: Mapping[str, Steps]) -> Figure:
@@ -47,8 +47,8 @@ def map_of(runs: Mapping[str, MemorySink]) -> Figure:
     x, y = (ground.arrays(tag)[1][0] for tag in contour.SURFACE[:2])
     view = contour.View(np.array([x.min(), y.min()]), np.array([x.max(), y.max()]))
     paths = {name: path[: _leaving(path, view) + 1] for name, path in together.paths_of(runs).items()}
-    picture, (axes,) = style.canvas(10, 10)
-    together.draw(axes, paths, ground, "At the cliff", MAP)
+    picture, (axes,) = style.canvas(10.5, 10)
+    together.draw(axes, paths, ground, "At the cliff", MAP, bar=True)
     style.legend_below(axes)
     return picture
 

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from gradlab.studies.partials import Cut
 
 COLORS = (style.BLUE, style.VERMILLION)
-CAPTION = "height is f(x, y); the piece in front is taken\naway, so that two cuts through the point lie open"
-REACH = 0.5  # of a tangent in the picture of the surface, as a share of the cut's half
+CAPTION = (
+    "height and colour are f(x, y), bright is high; the piece\n"
+    "in front is taken away: two cuts through the point lie open"
+)
+REACH = 0.6  # of a tangent in the picture of the surface, as a share of the cut's half
 STRIDE = 5  # points of the grid to an edge of a facet
 
 
@@ -29,9 +32,10 @@ def figure(land: Landscape, cuts: Sequence[Cut]) -> Figure:
         land: the surface around the point.
         cuts: along x, and along y.
     """
-    picture, (solid, *flat) = style.canvas(17.5, 6.8, columns=3)
+    picture, (solid, *flat) = style.canvas(17.5, 7, columns=3)
     place = solid.get_subplotspec()
     assert place is not None
+    place.get_gridspec().set_width_ratios((1.35, 1, 1))
     solid.remove()
     _draw_surface(picture.add_subplot(place, projection="3d"), land, cuts)
     together = np.concatenate([cut.heights for cut in cuts])
@@ -52,11 +56,13 @@ def _draw_surface(axes: Any, land: Landscape, cuts: Sequence[Cut]) -> None:
         _draw_face(axes, axis, cut, color, floor)
         near = np.abs(cut.along - cut.at) <= REACH * np.ptp(cut.along) / 2
         tangent = cut.value + cut.slope * (cut.along - cut.at)
-        axes.plot(*_placed(axis, cut, cut.along), cut.heights, color=color, linewidth=4, zorder=4)
-        axes.plot(*_placed(axis, cut, cut.along[near]), tangent[near], color=style.INK, linewidth=2.5, zorder=5)
+        axes.plot(*_placed(axis, cut, cut.along), cut.heights, color=color, linewidth=3.5, zorder=4)
+        line = (*_placed(axis, cut, cut.along[near]), tangent[near])
+        axes.plot(*line, color="white", linewidth=5, zorder=5)
+        axes.plot(*line, "--", color=color, linewidth=2.5, zorder=5)
     axes.plot(*([number] for number in land.at), [cuts[0].value], "o", color=style.INK, markersize=9, zorder=6)
     axes.view_init(elev=30, azim=-50)
-    axes.set_box_aspect((1, 1, 0.8), zoom=1.1)
+    axes.set_box_aspect((1, 1, 0.8), zoom=1.14)
     axes.set_zlim(floor, land.z.max())
     axes.set_title(f"{land.name}, cut along x and along y", loc="left", pad=32 + 17)
     axes.text2D(0, 1.02, CAPTION, transform=axes.transAxes, va="bottom", fontsize=12, color="#555555")
@@ -82,7 +88,7 @@ def _draw_cut(axes: Axes, cut: Cut, color: str) -> None:
     held = style.number(cut.held_at)
     axes.plot(cut.along, cut.heights, color=color, linewidth=3.5, label=f"f along {cut.moving}, {cut.held} = {held}")
     label = f"tangent: slope {style.number(cut.slope)}"
-    axes.plot(cut.along, cut.value + cut.slope * (cut.along - cut.at), color=style.INK, label=label)
+    axes.plot(cut.along, cut.value + cut.slope * (cut.along - cut.at), "--", color=color, linewidth=2.5, label=label)
     axes.plot(cut.at, cut.value, "o", color=style.INK, markersize=9, zorder=5)
     style.legend_below(axes)
     caption = (

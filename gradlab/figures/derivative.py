@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from gradlab.studies.derivative import Tangent
 
 CAPTION = "a secant through x and x + h turns into the tangent as h shrinks"
-KINK = "the slope jumps: there is no tangent, and autograd answers with one slope between the two"
-ERRORS = "to the right h is too coarse; to the left rounding takes over"
+KINK = "the slope jumps: there is no tangent; autograd must answer with some slope all the same"
+ERRORS = "right: h is too coarse; left: rounding takes over; both axes in powers of ten"
 
 
 def figure(tangent: Tangent, errors: Mapping[float, float]) -> Figure:
@@ -69,4 +69,4 @@ def _draw_errors(axes: Axes, errors: Mapping[float, float]) -> None:
     axes.plot(steps[best], values[best], "*", color=style.VERMILLION, markersize=18, label=note)
     axes.set_ylim(values[values > 0].min() / 10, 10 * values.max())
     style.legend_below(axes)
-    style.dress(axes, "How far off is a secant?", ERRORS, "step h (logarithmic)", "error of the slope (logarithmic)")
+    style.dress(axes, "How far off is a secant?", ERRORS, "step h", "error of the slope")

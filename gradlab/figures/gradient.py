@@ -21,8 +21,8 @@ ARROW = 0.6  # the gradient's length on the map, as a share of the map's half
 MOST_MARKS = 90  # on the compass
 MAP = "the gradient, whose two parts are the partial derivatives,\nis at right angles to the contour line"
 ROSE = (
-    "the farther from the middle, the faster f changes that way;\n"
-    "dots and crosses: measured; thin line: what the gradient predicts"
+    "distance from the middle, in rings: how much f changes for a unit\n"
+    "of way; angle: from the x axis; marks: {shown} measured"
 )
 CLOUD = "how fast f changes in directions chosen at random, and in the gradient's own direction"
 
@@ -97,7 +97,11 @@ def _draw_rose(axes: Any, compass: Compass) -> None:
     every = max(1, len(compass.angles) // MOST_MARKS)
     turned = np.cos(around - np.radians(compass.angle))
     axes.plot(
-        around, compass.length * np.abs(turned), color=style.INK, linewidth=1, label="|∇f · u| for each direction u"
+        around,
+        compass.length * np.abs(turned),
+        color=style.INK,
+        linewidth=1,
+        label="|∇f · u|, as the gradient predicts it",
     )
     for sign, color, marker, word in ((1, style.BLUE, "o", "f rises"), (-1, style.GREEN, "x", "f falls")):
         chosen = np.sign(compass.rates) == sign
@@ -114,4 +118,5 @@ def _draw_rose(axes: Any, compass: Compass) -> None:
     axes.tick_params(axis="x", pad=-22)  # inside the rim: above it stands the caption
     style.legend_below(axes)
     title = f"Steepest at {compass.angles[compass.rates.argmax()]:g}° (gradient: {compass.angle:.1f}°)"
-    style.dress(axes, title, ROSE, "", "")
+    shown = f"1 in {every} of the {len(compass.angles):,}" if every > 1 else "the directions"
+    style.dress(axes, title, ROSE.format(shown=shown), "", "")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gradlab.studies.loss_scaling import Scaled
 
 SMALLEST, NORMAL, LARGEST = -24, -14, 16  # float16's, as powers of two; 65,504 is just below 2¹⁶
+ORANGE, YELLOW = "#E69F00", "#F0E442"  # of Okabe and Ito
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 ENTRIES = (
     "each bar counts the entries of about that size; a factor on the loss moves all of them to the right\n"
@@ -41,9 +42,13 @@ def _draw_entries(axes: Axes, sizes: np.ndarray, shown: int) -> None:
     low = min(np.floor(sizes.min()), SMALLEST) - 2
     high = max(np.ceil(sizes.max()) + shown, LARGEST) + 4
     bars = np.arange(low, high + 1).tolist()
-    axes.axvspan(low, SMALLEST - 1, color=style.VERMILLION, alpha=0.15, linewidth=0, label="becomes 0")
-    axes.axvspan(SMALLEST - 1, NORMAL, color="#E69F00", alpha=0.15, linewidth=0, label="keeps fewer digits")
-    axes.axvspan(LARGEST, high, color=style.PINK, alpha=0.25, linewidth=0, label="becomes inf")
+    zones = (
+        (low, SMALLEST - 1, ORANGE, "becomes 0 (up to half of 2⁻²⁴)"),
+        (SMALLEST - 1, NORMAL, YELLOW, "keeps fewer digits"),
+        (LARGEST, high, style.PINK, "becomes inf"),
+    )
+    for left, right, color, label in zones:
+        axes.axvspan(left, right, color=color, alpha=0.35, linewidth=0, label=label)
     axes.hist(sizes, bars, color=style.BLUE, alpha=0.75, label="the gradient's entries")
     label = f"the same, loss × 2{str(shown).translate(RAISED)}"
     axes.hist(sizes + shown, bars, histtype="step", color=style.INK, linewidth=2, label=label)

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 PLAIN = (
     "read from right to left: the gradient goes back in time\n"
-    "rings: without tanh, exactly radius^(steps back), a bound for tanh (lines)"
+    "rings: without tanh, radius^(steps back); lines: with tanh, never above their rings"
 )
-GATED = "PyTorch's cells as they start; and with the gate opened that keeps the state:\nthen about σ(bias)^(steps back)"
+GATED = (
+    "PyTorch's cells as they start; and with the gate opened that keeps the state:\n"
+    "a share σ(bias) is kept at each step (dotted: what this gate alone would do)"
+)
 TIME = "time step t (the loss looks at the last one)"
-SIZE = "gradient by the state at t ÷ by the last (logarithmic)"
+SIZE = "length of the gradient at t ÷ at the last step"
 
 
 def figure(plain: Sequence[tuple[Fading, Fading]], gated: Sequence[Fading]) -> Figure:

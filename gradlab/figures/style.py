@@ -26,6 +26,7 @@ GREEN = "#009E73"
 PINK = "#CC79A7"
 GREY = "#999999"
 COLORS = (BLUE, VERMILLION, GREEN, PINK, "#E69F00", "#56B4E9", "#000000")
+MORE_COLORS = ("#882255", "#999933", "#332288")  # wine, olive, indigo of P. Tol, *Colour Schemes* (2021), "muted"
 DASHES = ("-", "--", ":", "-.")
 SEQUENCE = "viridis"
 STEP = "step"
@@ -200,6 +201,18 @@ def line_styles(count: int) -> list[tuple[str, str]]:
     """
     pairs = ((color, dash) for dash, color in cycle(product(DASHES, COLORS)))
     return list(islice(pairs, count))
+
+
+def many_styles(count: int) -> list[tuple[str, str]]:
+    """As `line_styles`, with a colour of its own for each of the first ten: where colours have to do without dashes.
+
+    Example:
+        >>> len({color for color, _ in many_styles(10)}), many_styles(7) == line_styles(7)
+        (10, True)
+    """
+    usual = line_styles(max(count, len(COLORS)))
+    more = [(color, "--") for color in MORE_COLORS]
+    return [*usual[: len(COLORS)], *more, *usual[len(COLORS) :]][:count]
 
 
 def shorten(name: str, length: int = 30) -> str:

@@ -13,7 +13,7 @@ from gradlab.sinks import MemorySink
 
 CAPTION = (
     "1: the gradient points where that of the step before pointed\n"
-    "0: the two have nothing in common (drawn is the mean over {} steps)"
+    "0: at a right angle to it, −1: right back (drawn is the mean over {} steps)"
 )
 
 

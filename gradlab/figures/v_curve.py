@@ -70,7 +70,7 @@ def draw(axes: Axes, curve: VCurve, dtype: str) -> None:
         'step h, in units of x (logarithmic)'
     """
     curves = [c for c in curve.curves if c.dtype == dtype]
-    scale = abs(curve.gradient) or 1.0
+    scale = curve.scale
     axes.set_xscale("log")
     axes.set_yscale("log")
     for c in curves:

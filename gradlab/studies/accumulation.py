@@ -80,8 +80,8 @@ class Accumulation:
             figures={"accumulation": picture.figure(cases, gaps, rounds)},
             errors={
                 "the handwritten sweep": distance(network.by_hand(), network.gradient()),
-                **{case.name: case.difference for case in cases if case.same},
-                **{f"{c.name}, predicted": abs(c.difference - c.predicted) for c in cases if c.predicted is not None},
+                **{f"the micro-batches ({case.name})": case.difference for case in cases if case.same},
+                **{f"the formula ({c.name}: off by {_cell(c.predicted)})": _miss(c) for c in cases if c.predicted},
             },
             tolerance=SAME,
             statuses={run.name: run.status for run in (large, small)},
@@ -174,6 +174,11 @@ def _apart(network: Network, parts: Sequence[slice], factor: Callable[[int], flo
 def _weights_apart(a: Finished, b: Finished) -> float:
     one, two = (torch.nn.utils.parameters_to_vector(run.model.parameters()).detach() for run in (a, b))
     return distance(two, one)
+
+
+def _miss(case: Case) -> float:
+    """By what share a difference is not what the formula says, which is neither None nor 0."""
+    return abs(case.difference / (case.predicted or math.nan) - 1)
 
 
 def _largest(gaps: Iterable[float]) -> float:

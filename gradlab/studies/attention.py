@@ -1,4 +1,4 @@
-"""Which way the gradient takes through a transformer: past attention and MLP, or through them."""
+"""Which way the gradient takes in a transformer: around attention and MLP, or through them."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ class Skip:
     Attributes:
         name: of the branch, a module.
         steps: at which it was looked at [n].
-        past, through: the norm of what the gradient of h receives by the addition, and by the branch [n].
+        around, through: the norm of what the gradient of h receives by the addition, and by the branch [n].
         total: the norm of their sum [n].
     """
 
     name: str
     steps: np.ndarray
-    past: np.ndarray
+    around: np.ndarray
     through: np.ndarray
     total: np.ndarray
 
     @property
     def share(self) -> np.ndarray:
-        """through ÷ past."""
-        return self.through / self.past
+        """through ÷ around."""
+        return self.through / self.around
 
     @property
     def cosine(self) -> np.ndarray:
         """Of the angle between the two, by the law of cosines: |a + b|² = |a|² + |b|² + 2 |a| |b| cos."""
-        mixed = self.total**2 - self.past**2 - self.through**2
-        return mixed / (2 * self.past * self.through)
+        mixed = self.total**2 - self.around**2 - self.through**2
+        return mixed / (2 * self.around * self.through)
 
 
 class SkipConnections:
@@ -62,7 +62,7 @@ class SkipConnections:
             raise BadInput("this network has no skip connection, or nobody looks: set probes=[agreement,skips]")
         losses = run.memory.scalars()[LOSS]
         guess = math.log(self._classes)
-        last = f"step {skips[0].steps[-1]}"
+        last, others = f"step {skips[0].steps[-1]}", ("through", "ratio")
         return Findings(
             numbers={
                 "loss of a guess": guess,
@@ -71,9 +71,9 @@ class SkipConnections:
                 **_numbers(skips, 0, "at the first step"),
                 **_numbers(skips, -1, "at the last step"),
             },
-            title="what the gradient receives past each branch and through it",
+            title="what the gradient receives around each branch and through it (norms)",
             rows=[
-                ("branch, from the loss down", "past, step 0", "through", "ratio", f"past, {last}", "through", "ratio"),
+                ("branch, from the loss down", "around, step 0", *others, f"around, {last}", *others),
                 *(_row(skip) for skip in skips),
             ],
             figures={"attention": picture.figure(skips, losses, guess)},
@@ -98,20 +98,20 @@ def skips_of(memory: MemorySink) -> list[Skip]:
 
 
 def _skip(name: str, tags: dict[str, tuple[np.ndarray, np.ndarray]]) -> Skip:
-    steps, past = tags[f"skip/{name}/past"]
+    steps, around = tags[f"skip/{name}/past"]
     through, total = (tags[f"skip/{name}/{field}"][1] for field in ("through", "sum"))
-    return Skip(name, steps, past, through, total)
+    return Skip(name, steps, around, through, total)
 
 
 def _numbers(skips: list[Skip], place: int, when: str) -> dict[str, float]:
-    shares = {f"{skip.name}: through ÷ past {when}": float(skip.share[place]) for skip in skips}
+    shares = {f"{skip.name}: through ÷ around {when}": float(skip.share[place]) for skip in skips}
     return shares | {
-        f"gradient at the first block ÷ at the last {when}": float(skips[-1].total[place] / skips[0].past[place]),
-        f"product of all through ÷ past {when}": math.prod(shares.values()),
+        f"gradient at the first block ÷ at the last {when}": float(skips[-1].total[place] / skips[0].around[place]),
+        f"product of all through ÷ around {when}": math.prod(shares.values()),
         f"greatest cosine between the two {when}": max(abs(float(skip.cosine[place])) for skip in skips),
     }
 
 
 def _row(skip: Skip) -> tuple[str, ...]:
-    numbers = (f"{column[place]:.3g}" for place in (0, -1) for column in (skip.past, skip.through, skip.share))
+    numbers = (f"{column[place]:.3g}" for place in (0, -1) for column in (skip.around, skip.through, skip.share))
     return (skip.name, *numbers)

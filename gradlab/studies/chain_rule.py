@@ -13,12 +13,13 @@ from gradlab.errors import BadInput
 from gradlab.studies.base import Findings, Setting
 from gradlab.studies.expression import Expression
 from gradlab.studies.expression_graph import Graph, Path, graph_of, product, readable, route
+from gradlab.studies.landscape import named
 from gradlab.studies.witnessed import gradients, worst_errors
 from gradlab.studies.written import Step, Written, names_in
 
 MOST_OPERATIONS = 20
 MOST_PATHS = 200
-HEADING = ("operation", "value", "upstream", "local derivative", "is", "downstream", "goes to")
+HEADING = ("operation", "value", "upstream", "local derivative", "its value", "downstream", "goes to")
 
 
 class ChainRule:
@@ -89,7 +90,7 @@ class ChainRule:
         at = {symbol: self._values[str(symbol)] for symbol in self._closed.symbols}
         closed = [float(self._closed.derivative(name).subs(at)) for name in self._values]
         return {
-            **found,
+            **named(found),
             "symbolic": np.array(closed),
             "the sum over paths": np.array([sum(map(product, paths[name])) for name in self._values]),
         }
@@ -134,7 +135,8 @@ def _numbers(graph: Graph) -> dict[str, float]:
         uses = [edge for edge in graph.edges if edge.source == node.name]
         for i, edge in enumerate(uses if len(uses) > 1 else []):
             again = " again" * sum(edge.target == earlier.target for earlier in uses[:i])
-            numbers[f"df/d{node.name} through {edge.target}{again}"] = edge.downstream
+            way = "directly" if edge.target == graph.result.name else f"through {edge.target}"
+            numbers[f"df/d{node.name} {way}{again}"] = edge.downstream
     return numbers
 
 

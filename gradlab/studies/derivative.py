@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gradlab.studies.base import Findings, Setting
 from gradlab.studies.expression import Expression
+from gradlab.studies.landscape import named
 from gradlab.studies.witnessed import gradients, worst_errors
 
 STEPS = 10.0 ** np.arange(0, -17, -1.0)
@@ -67,7 +68,7 @@ class Derivative:
         from gradlab.figures import derivative as picture  # matplotlib is slow to import
 
         x = torch.tensor(self._at, dtype=torch.float64)
-        slopes = {name: float(g) for name, g in gradients(self._function, x).items()}
+        slopes = {name: float(g) for name, g in named(gradients(self._function, x)).items()}
         smooth = self._tangent(self._function, self._at, slopes["autograd"])
         corner = torch.tensor(self._kink_at, dtype=torch.float64)
         at_kink = float(gradients(self._kink, corner, witnesses=("autograd",))["autograd"])
@@ -112,7 +113,7 @@ class Derivative:
         )
 
     def _secant(self, f: Expression, at: float, h: float) -> float:
-        return (_value(f, at + h) - _value(f, at)) / h
+        return (_value(f, at + h) - _value(f, at)) / h + 0.0  # no −0
 
 
 def _value(f: Expression, x: float) -> float:

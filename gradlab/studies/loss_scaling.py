@@ -74,9 +74,9 @@ class LossScaling:
                 "largest entry": float(entries.max()),
                 **{name: number for place in range(len(self._exponents)) for name, number in _numbers(scaled, place)},
             },
-            title="the gradient in float16, with the loss times 2^k",
+            title="the gradient in float16, with the loss times 2^k (too small, too large: for float16 to store)",
             rows=[
-                ("k", "became 0", "predicted", f"in {first}", "its error after ÷ 2^k", "inf or NaN", "predicted"),
+                ("k", "became 0", "too small", f"0 in {first}", "its error after ÷ 2^k", "inf or NaN", "too large"),
                 *(_row(scaled, place) for place in range(len(self._exponents))),
             ],
             figures={"loss_scaling": picture.figure(entries, scaled, self._shown, first)},

@@ -18,6 +18,7 @@ from gradlab.studies.network import distance, flat
 State = tuple[Tensor, ...]
 Advance = Callable[[Tensor, State], State]
 SEQUENCES = 8
+BOUND = "at most"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,14 @@ class Fading:
         name: of the network.
         sizes: ‖∂L/∂hₜ‖ ÷ ‖∂L/∂h_T‖ for t = 0 … T [T + 1].
         factor: what theory says that a step backwards multiplies by; None where it says nothing.
+        sense: in which sense theory says so, in words: ``exactly``, ``at most``, …
         error: of the handwritten sweep against autograd, for the first state.
     """
 
     name: str
     sizes: np.ndarray
     factor: float | None
+    sense: str
     error: float
 
     @property
@@ -90,7 +93,7 @@ class Recurrence:
             plain.append(
                 (
                     follow(f"linear, radius {radius:g}", straight, self._size * inputs, (self._hidden,), radius),
-                    follow(f"tanh, radius {radius:g}", bent, self._size * inputs, (self._hidden,), radius),
+                    follow(f"tanh, radius {radius:g}", bent, self._size * inputs, (self._hidden,), radius, BOUND),
                 )
             )
         gated = self._gated(inputs)
@@ -99,14 +102,14 @@ class Recurrence:
         return Findings(
             numbers={
                 **{f"{fading.name}: first ÷ last": float(fading.sizes[0]) for fading in every},
-                **{f"{fading.name}: predicted": float(fading.predicted()[0]) for fading in every if fading.factor},
+                **{f"{f.name}: {_kind(f)}": float(f.predicted()[0]) for f in every if f.factor is not None},
                 **{f"{fading.name}: per step": fading.per_step for fading in every},
                 "greatest tanh ÷ bound": max(float((curve.sizes / curve.predicted()).max()) for _, curve in plain),
             },
             title=f"the gradient by the first state, {self._steps} steps back, in units of that by the last",
             rows=[
-                ("network", "first ÷ last", "by theory", "per step"),
-                *((f.name, f"{f.sizes[0]:.2g}", _theory(f), f"{f.per_step:.3f}") for f in every),
+                ("network", "first ÷ last", "in theory", "per step"),
+                *((f.name, f"{f.sizes[0]:.3g}", _theory(f), f"{f.per_step:.3f}") for f in every),
             ],
             figures={"recurrence": picture.figure(plain, gated)},
             errors={
@@ -129,12 +132,19 @@ class Recurrence:
                 cell.bias_ih[n : 2 * n] = 0
                 cell.bias_hh[n : 2 * n] = self._bias
         opened = f"gate bias {self._bias:g}"
-        found.append(follow(f"gru, {opened}", _advance_one(gru), inputs, (n,), keep))
-        found.append(follow(f"lstm, {opened}", lstm, inputs, (n, n), keep))
+        found.append(follow(f"gru, {opened}", _advance_one(gru), inputs, (n,), keep, "about"))
+        found.append(follow(f"lstm, {opened}", lstm, inputs, (n, n), keep, "its gate alone:"))
         return found
 
 
-def follow(name: str, advance: Advance, inputs: Tensor, widths: Sequence[int], factor: float | None = None) -> Fading:
+def follow(
+    name: str,
+    advance: Advance,
+    inputs: Tensor,
+    widths: Sequence[int],
+    factor: float | None = None,
+    sense: str = "exactly",
+) -> Fading:
     """The gradient of a random projection of the last state by the state at each time.
 
     Args:
@@ -142,7 +152,7 @@ def follow(name: str, advance: Advance, inputs: Tensor, widths: Sequence[int], f
         advance: the next state, from an input [B, F] and a state.
         inputs: [T, B, F].
         widths: of the tensors that make up a state, the output first.
-        factor: see `Fading`.
+        factor, sense: see `Fading`.
 
     Example:
         >>> halve = lambda x, state: (0.5 * state[0] + x,)
@@ -164,7 +174,7 @@ def follow(name: str, advance: Advance, inputs: Tensor, widths: Sequence[int], f
     swept = tape.backward(loss)
     by_hand = flat(g for g in (swept.get(part) for part in first) if g is not None)
     own = flat(g for g in gradients[: len(first)] if g is not None)
-    return Fading(name, sizes / sizes[-1], factor, distance(by_hand, own))
+    return Fading(name, sizes / sizes[-1], factor, sense, distance(by_hand, own))
 
 
 def _advance_plain(matrix: Tensor, bend: Callable[[Tensor], Tensor]) -> Advance:
@@ -178,4 +188,8 @@ def _advance_one(cell: nn.Module) -> Advance:
 
 
 def _theory(fading: Fading) -> str:
-    return "" if fading.factor is None else f"{fading.predicted()[0]:.2g}"
+    return "" if fading.factor is None else f"{fading.sense} {fading.predicted()[0]:.3g}"
+
+
+def _kind(fading: Fading) -> str:
+    return "bound" if fading.sense == BOUND else "predicted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,10 @@ from gradlab.studies.softmax_apart import EPSILON, WAYS, Apart, apart, logits_at
 from gradlab.studies.witnessed import gradients, worst_errors
 
 LOGITS = "study.logits: give two numbers or more for a sample, or a list of such lists, all of one length"
+IN_WORDS = {
+    "nll_loss": "is −ln p of the right class: its derivative by that ln p is −1, by all others 0",
+    "log_softmax": "makes ln p of the logits: the derivative of ln pᵢ is 1 − pᵢ by its own logit zᵢ, −pⱼ by another zⱼ",
+}
 FADING = 20.0  # a lead at which the small number added has taken most of the gradient
 
 
@@ -151,10 +156,11 @@ def _chain(loss: CrossEntropy, z: torch.Tensor, labels: torch.Tensor) -> str:
     with Tape() as tape:
         value = loss(z, labels)
     tape.backward(value, terms=terms)
-    lines = ["the handwritten chain, from the loss down:"]
+    lines = ["the handwritten chain, from the loss down to the logits:"]
     for term in Breakdown.of(terms).terms:
         passed = [i.downstream.numbers for i in term.inputs if i.downstream is not None]
-        lines += [f"  {term.operation}: {term.local} gives {_written(n)}" for n in passed if n is not None]
+        words = IN_WORDS.get(term.operation, f"has the local derivative {term.local}")
+        lines += [f"  {term.operation} {words}\n    passes on {_written(n)}" for n in passed if n is not None]
     return "\n".join(lines)
 
 
@@ -181,11 +187,18 @@ def _failures(lead: float) -> str:
     truth = f"the loss is {found.losses[0]:g}, its slope {found.gradients[0]:g}"
     lines = [f"two classes in float32, the logit of the right one {lead:g} behind: {truth}"]
     for way in found.ways:
-        line = f"  {way.name}: loss {way.losses[0]:g}, slope {way.gradients[0]:g}"
-        lines.append(line if np.isfinite(way.gradients[0]) else f"{line}, {_birth(way.name, lead)}")
+        line = f"  {way.name}: loss {way.losses[0]:g}, slope {way.gradients[0] + 0.0:g}"
+        lines.append(line if np.isfinite(way.gradients[0]) else f"{line} (not a number): {_birth(way.name, lead)}")
     return "\n".join(lines)
 
 
 def _birth(name: str, lead: float) -> str:
-    """Where a gradient ceased to be finite."""
-    return explain_gradient(lambda: WAYS[name](logits_at(lead))).replace(" in (no module)", "")
+    """Where a gradient ceased to be finite, in plain words."""
+    said = explain_gradient(lambda: WAYS[name](logits_at(lead)))
+    found = re.search(r"passed on by (\w+) .*min (\S+), max", said)
+    if found is None:
+        return said
+    operation, smallest = found.groups()
+    if smallest == "nan":
+        return f"{operation} is given a p that is nan already, infinity / infinity"
+    return f"{operation} is given p = {float(smallest):.2g}, and 1/p is infinite"

@@ -72,6 +72,7 @@ def test_the_legend_counts_steps_where_not_every_step_was_recorded():
 
 def test_the_path_and_its_ends_are_where_the_records_say():
     axes = axes_of([(0.5, -0.25), (0.25, 0.0), (0.0, 0.125)])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
     path = axes.lines[0]
     assert path.get_xydata().tolist() == [[0.5, -0.25], [0.25, 0.0], [0.0, 0.125]]
     ends = {str(line.get_label()): line.get_xydata().tolist() for line in axes.lines[1:]}

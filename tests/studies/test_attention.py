@@ -41,7 +41,7 @@ def test_a_transformers_branches_against_autograd():
             upstream = after.detach().requires_grad_()
             g = upstream_gradient(model, int(name), branch, upstream)
             through = torch.autograd.grad(out, h, g)[0]
-            assert skip.past == pytest.approx([float(g.norm())], rel=1e-10)
+            assert skip.around == pytest.approx([float(g.norm())], rel=1e-10)
             assert skip.through == pytest.approx([float(through.norm())], rel=1e-10)
             assert skip.total == pytest.approx([float((g + through).norm())], rel=1e-10)
             assert skip.cosine == pytest.approx(
@@ -66,7 +66,7 @@ def test_the_scale_of_a_gradient_scaler_is_taken_out():
     model = Transformer(vocabulary=5, context=4, hidden=[6], width=8)
     x = torch.randint(5, (3, 4))
     plain, scaled = recorded(model, x), recorded(model, x, torch.tensor(4.0))
-    assert scaled["blocks.0.mlp"].past == pytest.approx(plain["blocks.0.mlp"].past / 4)
+    assert scaled["blocks.0.mlp"].around == pytest.approx(plain["blocks.0.mlp"].around / 4)
 
 
 def test_a_residual_network_written_in_place():
@@ -87,7 +87,7 @@ def test_a_residual_network_written_in_place():
     assert list(skips) == ["second"]
     h = model.first(torch.ones(1, 3))
     assert h.shape == (1, 3)
-    assert 0 < skips["second"].through < skips["second"].past
+    assert 0 < skips["second"].through < skips["second"].around
 
 
 def test_a_network_without_skips_has_none():

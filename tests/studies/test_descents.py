@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from gradlab.errors import BadInput
-from gradlab.figures import contour, together
+from gradlab.figures import comparison, contour, style, together
 from gradlab.losses import Booth, Himmelblau, Quadratic, Rosenbrock, Saddle
 from gradlab.records import Array, Hparams, Scalar
 from gradlab.sinks import MemorySink
@@ -117,14 +117,16 @@ def test_a_factor_is_measured_up_to_where_rounding_begins():
     sizes = np.maximum(0.1 ** np.arange(30.0), 1e-17)
     assert mean_factor(sizes, np.arange(30)) == pytest.approx(0.1)
     assert mean_factor(np.array([1.0, 0.0, 0.0]), np.arange(3)) == 0.0
+    assert math.isnan(mean_factor(np.zeros(3), np.arange(3)))
 
 
 def test_both_sides_of_the_limit():
     found = LearningRates({"below": 0.99, "beyond": 1.01})(Setting(Quadratic(condition=10.0, start=(1.3, 0.6))))
     numbers = found.numbers
     assert (numbers["lambda max"], numbers["limit"]) == (pytest.approx(10), pytest.approx(0.2))
-    assert numbers["factor, below"] == pytest.approx(0.98) == numbers["predicted factor, below"]
-    assert numbers["factor, beyond"] == pytest.approx(1.02) == numbers["predicted factor, beyond"]
+    assert numbers["steep factor, below"] == pytest.approx(0.98) == numbers["predicted steep factor, below"]
+    assert numbers["steep factor, beyond"] == pytest.approx(1.02) == numbers["predicted steep factor, beyond"]
+    assert numbers["flat factor, below"] == pytest.approx(0.802) == numbers["predicted flat factor, below"]
     assert max(found.errors.values()) < 1e-12
 
 
@@ -156,6 +158,7 @@ def test_leaving_takes_as_many_steps_as_the_logarithm_says():
     expected = math.ceil(math.log(1e6) / math.log(1.1))
     assert found.numbers["steps, beside"] == found.numbers["predicted steps, beside"] == expected == 145
     assert found.numbers["steps, ridge"] == math.inf
+    assert [row[-2:] for row in found.rows[1:]] == [("not within 150", "never"), ("145", "145")]
     assert found.numbers["end, ridge"] == pytest.approx(1.5 * 0.9**150, rel=1e-9)
     assert max(found.errors.values()) < 1e-11
 
@@ -220,6 +223,39 @@ def test_a_surface_without_a_minimum_has_a_contour_picture():
     assert contour.ready(memory)
     labels = [text.get_text() for text in contour.figure(memory, "saddle").axes[0].get_legend().get_texts()]
     assert "known minimizer" not in labels
+
+
+def path_of(axes, name):
+    """The line of a path, and not the white one below it."""
+    (line,) = (each for each in axes.lines if each.get_label() == name)
+    return line
+
+
+def test_paths_on_one_another_are_all_seen():
+    way = np.array([(-1.0, 1.0), (0.0, 0.5), (0.5, 0.0)])
+    _, (axes,) = style.canvas(5, 5)
+    together.draw(axes, {"first": way, "second": way}, memory_of(Quadratic(), way), widen=2.0)
+    first, second = path_of(axes, "first"), path_of(axes, "second")
+    assert first.get_linewidth() == second.get_linewidth() + 2
+    assert axes.lines.index(first) < axes.lines.index(second)  # the wider one below
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
+
+
+def test_ten_descents_have_ten_colours_in_panels_of_four():
+    def run(number):
+        memory = memory_of(Quadratic(), [(-1.0, 1.0), (0.0, number / 10)])
+        memory.write([Scalar("loss/train", 0, 1.0), Scalar("loss/train", 1, 0.0)])
+        return memory
+
+    names = [f"run {number}" for number in range(10)]
+    picture = comparison.descents({name: run(number) for number, name in enumerate(names)})
+    *panels, losses = picture.axes
+    drawn = [[name for name in names if name in axes.get_legend_handles_labels()[1]] for axes in panels]
+    assert drawn == [names[:4], names[4:8], names[8:]]
+    assert losses.get_yscale() == "log"  # a loss of 0, which has arrived to all digits, does not change that
+    assert len({path_of(losses, name).get_color() for name in names}) == 10
+    for axes, group in zip(panels, drawn, strict=True):
+        assert all(path_of(axes, name).get_color() == path_of(losses, name).get_color() for name in group)
 
 
 def test_the_animation_shows_every_ball_where_it_is():

@@ -63,3 +63,14 @@ def test_a_wrong_backward_is_noticed():
 def test_bad_numbers():
     with pytest.raises(BadInput, match="radii"):
         Recurrence(radii=[0.0])
+
+
+def test_the_table_says_in_which_sense_theory_is_meant():
+    found = Recurrence(hidden=4, steps=5, radii=[0.5], gate_bias=0.0)(None)
+    said = {row[0]: row[2] for row in found.rows}
+    assert said["linear, radius 0.5"] == "exactly 0.0312"
+    assert said["tanh, radius 0.5"] == "at most 0.0312"
+    assert said["rnn"] == ""
+    assert said["gru, gate bias 0"] == "about 0.0312"
+    assert found.numbers["tanh, radius 0.5: bound"] == 0.5**5
+    assert found.numbers["linear, radius 0.5: predicted"] == 0.5**5
