@@ -14,8 +14,8 @@ from gradlab.figures import style
 if TYPE_CHECKING:
     from gradlab.studies.conditioning import Arrival
 
-STEPS = "dots: measured; lines: theory, ln(shrink) / ln(factor per step)"
-DISTANCES = "dotted: the same factor at every step, as theory says"
+STEPS = "dots: measured; solid: predicted; dotted: if every step were alike"
+DISTANCES = "dotted: if every step were alike, with the factor of the long run"
 
 
 def figure(arrivals: Sequence[Arrival], shrink: float) -> Figure:
@@ -40,15 +40,17 @@ def figure(arrivals: Sequence[Arrival], shrink: float) -> Figure:
 def _draw_steps(axes: Axes, arrivals: Sequence[Arrival], color: str, shrink: float) -> None:
     method = arrivals[0].method
     measured = [a.condition for a in arrivals], [a.needed for a in arrivals]
-    conditions = np.geomspace(measured[0][0] / 1.5, measured[0][-1] * 1.5, 200)
+    conditions = np.geomspace(measured[0][0], measured[0][-1], 200)
     root = conditions**method.power
     said = np.log(shrink) / np.log((root - 1) / (root + 1))
     power = "κ" if method.power == 1 else "√κ"
-    axes.loglog(conditions, said, color=color, label=f"{method.name}, theory: grows like {power}")
-    axes.plot(*measured, "o", color=color, markersize=10, label=f"{method.name}, measured")
-    right = {"xytext": (8, -14), "ha": "left"}
-    left = {"xytext": (-9, -4), "ha": "right"}
-    looks: dict[str, Any] = {"textcoords": "offset points", "color": color, **(right if method.power == 1 else left)}
+    axes.loglog(
+        conditions, said, ":", color=color, label=f"{method.name}, if every step were alike: grows like {power}"
+    )
+    axes.plot(measured[0], [a.predicted for a in arrivals], color=color, label=method.name)
+    axes.plot(*measured, "o", color=color, markersize=10)
+    place: dict[str, Any] = {"xytext": (8, -15)} if method.power == 1 else {"xytext": (-6, 7), "ha": "right"}
+    looks = {"textcoords": "offset points", "color": color, **place}
     for condition, steps in zip(*measured, strict=True):
         axes.annotate(f"{steps:.0f}", (condition, steps), **looks)
 

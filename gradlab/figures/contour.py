@@ -17,6 +17,7 @@ from gradlab.sinks import MemorySink
 PATH = "path/point"
 SURFACE = ("surface/x", "surface/y", "surface/z")
 MINIMIZERS = "surface/minimizers"  # no record where there is none
+AXES = ("x", "y")  # as the surfaces' formulas call the two coordinates
 CAPTION = "the surface from above"
 TRUE_ANGLES = "; the negative gradient is at right angles to the contour lines"
 LEVELS = 24
@@ -79,7 +80,7 @@ def draw(axes: Axes, memory: MemorySink, name: str = "loss") -> None:
     draw_minimizers(axes, memory, view)
     if axes.get_legend_handles_labels()[0]:
         style.legend_below(axes)
-    style.dress(axes, _title(name, steps, path, _minimizers(memory)), caption, "θ[0]", "θ[1]")
+    style.dress(axes, _title(name, steps, path, _minimizers(memory)), caption, *AXES)
 
 
 def draw_ground(axes: Axes, memory: MemorySink, points: np.ndarray, bar: bool = True) -> tuple[View, str]:
@@ -166,7 +167,8 @@ def _draw_surface(
     norm = LogNorm(low, high) if logarithmic else Normalize(low, high)
     height = np.maximum(z - floor, low)
     filled = axes.contourf(x, y, height, levels, cmap=style.SEQUENCE, norm=norm, extend="max")
-    axes.contour(x, y, height, levels, colors="white", linewidths=0.4, alpha=0.5)
+    # The lowest level has no line: heights end there at a plateau, whose rim would show the steps of the grid.
+    axes.contour(x, y, height, levels[1:], colors="white", linewidths=0.4, alpha=0.5)
     if not bar:
         return
     label = "loss" if floor == 0 else f"loss above {style.number(floor)}, the lowest shown"

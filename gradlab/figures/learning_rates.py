@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -46,13 +46,16 @@ def factors(descents: Sequence[Descended], bowl: Bowl) -> Figure:
     rates = np.linspace(0, 1.15 * max(bowl.limit, *(d.rate for d in descents)), 500)
     looks = style.line_styles(len(bowl.curvatures))
     for curvature, (color, dash) in zip(bowl.curvatures[::-1], looks, strict=True):
-        label = f"theory, |1 − lr·λ| for λ = {style.number(curvature)}"
+        label = f"predicted, |1 − {style.number(curvature)}·lr|"
         axes.plot(rates, np.abs(1 - rates * curvature), dash, color=color, label=label)
     axes.axhline(1, color=style.GREY, linewidth=1)
     axes.axvline(bowl.limit, color=style.GREY, linestyle=":", label=f"2/λmax = {style.number(bowl.limit)}")
-    measured = [d.rate for d in descents], [d.factor for d in descents]
-    axes.plot(*measured, "o", color=style.INK, markersize=9, label="measured along the direction of λmax")
-    axes.set_ylim(0, 1.1 * max(1.2, *measured[1]))
+    rates = np.array([d.rate for d in descents])
+    flat, *_, steep = np.transpose([d.factors for d in descents])
+    axes.plot(rates, steep, "o", color=style.INK, markersize=9, label="measured, steep direction")
+    hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 2}
+    axes.plot(rates, flat, "o", color=style.INK, markersize=9, label="measured, flat direction", **hollow)
+    axes.set_ylim(0, 1.1 * max(1.2, *steep))
     style.legend_below(axes)
     style.dress(axes, "By what factor does the distance change at each step?", FACTORS, "learning rate lr", "factor")
     return picture
@@ -67,7 +70,7 @@ def _draw_path(axes: Axes, descent: Descended, ground: MemorySink, points: np.nd
     axes.plot(*path[-1], "o", color=style.VERMILLION, markersize=15, markerfacecolor="none", markeredgewidth=3)
     contour.draw_minimizers(axes, ground, view)
     says = f"lr = {style.number(descent.rate)}, loss at the end {style.number(descent.loss)}"
-    style.dress(axes, descent.name.capitalize(), says, "θ[0]", "θ[1]")
+    style.dress(axes, descent.name.capitalize(), says, *contour.AXES)
 
 
 def _remove_legend(axes: Axes) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gradlab.studies.saddle import Leaving
 
 GROWTH = "a straight line here: the same factor at every step; theory in grey"
-PATHS = "each path is drawn until it is away, or to its last step"
+PATHS = "each path until it is away, or to its last step; a wide line has others on top of it"
 
 
 def figure(descents: Sequence[Leaving], away: float) -> Figure:
@@ -23,7 +23,7 @@ def figure(descents: Sequence[Leaving], away: float) -> Figure:
     picture, (left, right) = style.canvas(17, 8.5, columns=2)
     paths = {d.name: d.path[: _seen(d)] for d in descents}
     ground = min((d.memory for d in descents), key=together.width_of)
-    together.draw(left, paths, ground, "From above", PATHS)
+    together.draw(left, paths, ground, "From above", PATHS, widen=2.6)
     style.legend_below(left)
     _draw_growth(right, descents, away)
     return picture

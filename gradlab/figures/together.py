@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,14 @@ COLORS = 128  # of the animation's palette
 
 
 def draw(
-    axes: Axes, paths: Mapping[str, np.ndarray], ground: MemorySink, title: str = "All paths", caption: str = CAPTION
+    axes: Axes,
+    paths: Mapping[str, np.ndarray],
+    ground: MemorySink,
+    title: str = "All paths",
+    caption: str = CAPTION,
+    looks: Sequence[tuple[str, str]] | None = None,
+    widen: float = 0.0,
+    bar: bool = False,
 ) -> None:
     """Draw several paths over one surface.
 
@@ -38,16 +45,24 @@ def draw(
         paths: [n, 2] each, finite, from the same start.
         ground: holds the surface's records.
         title, caption: of the picture.
+        looks: a colour and a dash pattern for each; None takes those of `style.line_styles`.
+        widen: by how many points each path is wider than the next, so that those which lie on one another are all seen.
+        bar: whether a bar beside the axes says which colour is which height.
     """
-    view, _ = contour.draw_ground(axes, ground, np.concatenate(list(paths.values())), bar=False)
-    outline = [withStroke(linewidth=4.2, foreground="white")]
-    for (name, path), (color, dash) in zip(paths.items(), style.line_styles(len(paths)), strict=True):
-        axes.plot(*path.T, dash, color=color, label=name, linewidth=2.2, path_effects=outline, zorder=3)
-        axes.plot(*path[-1], "o", color=color, markersize=13, markerfacecolor="none", markeredgewidth=3, zorder=5)
+    view, _ = contour.draw_ground(axes, ground, np.concatenate(list(paths.values())), bar)
+    looks = style.line_styles(len(paths)) if looks is None else looks
+    for place, ((name, path), (color, dash)) in enumerate(zip(paths.items(), looks, strict=True)):
+        more = widen * (len(paths) - 1 - place)
+        width, ring = 2.2 + more, 13 + 1.5 * more
+        outline = [withStroke(linewidth=width + 2, foreground="white")] if not widen else None
+        if widen:  # white below all of them, for between two colours it would hide the wider one
+            axes.plot(*path.T, color="white", linewidth=width + 2, zorder=2.5)
+        axes.plot(*path.T, dash, color=color, label=name, linewidth=width, path_effects=outline, zorder=3)
+        axes.plot(*path[-1], "o", color=color, markersize=ring, markerfacecolor="none", markeredgewidth=3, zorder=5)
     first = next(iter(paths.values()))[0]
     axes.plot(*first, "o", color=style.INK, markersize=11, markeredgecolor="white", label="start", zorder=6)
     contour.draw_minimizers(axes, ground, view)
-    style.dress(axes, title, caption, "θ[0]", "θ[1]")
+    style.dress(axes, title, caption, *contour.AXES)
 
 
 def animation(runs: Runs) -> bytes:
@@ -107,7 +122,7 @@ def _stage(runs: Runs) -> tuple[Figure, Any]:
     for number, (name, color) in enumerate(zip(paths, _colors(len(paths)), strict=True), start=1):
         axes.plot([], [], "o", color=color, markersize=13, label=f"{number}  {name}")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), labelspacing=1.0, handletextpad=0.3)
-    style.dress(axes, "Downhill", MOVING, "θ[0]", "θ[1]")
+    style.dress(axes, "Downhill", MOVING, *contour.AXES)
     FigureCanvasAgg(figure).draw()
     height = figure.bbox.height
 
@@ -119,7 +134,7 @@ def _stage(runs: Runs) -> tuple[Figure, Any]:
 
 
 def _colors(count: int) -> list[str]:
-    return [color for color, _ in style.line_styles(count)]
+    return [color for color, _ in style.many_styles(count)]
 
 
 def _pixels(figure: Figure) -> Image.Image:

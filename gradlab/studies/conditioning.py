@@ -123,7 +123,7 @@ class Conditioning:
             },
             title=f"steps until the distance from the minimizer is {self._shrink:g} of what it was",
             rows=[
-                ("method", "κ", "steps", "predicted", "ln(shrink)/ln(factor)"),
+                ("method", "κ", "steps", "predicted", "if every step were alike"),
                 *(
                     (a.method.name, f"{a.condition:g}", f"{a.needed:.0f}", f"{a.predicted:.0f}", f"{a.roughly:.1f}")
                     for a in arrivals

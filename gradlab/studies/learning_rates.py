@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from gradlab.sinks import MemorySink
 from gradlab.studies.base import Findings, Finished, Setting
 from gradlab.studies.law import has_constant_curvature
 
+DIRECTIONS = {"steep": -1, "flat": 0}  # places among the curvatures, which ascend
 LEAST = 1e-8  # a coordinate that has shrunk below this share of its start is rounding
 
 
@@ -54,9 +56,9 @@ class Bowl:
         factors = (1 - rate * self.curvatures) ** np.arange(steps + 1)[:, None]
         return self.minimizer + (factors * along) @ self.directions.T
 
-    def steepest(self, path: np.ndarray) -> np.ndarray:
-        """The distances from the minimizer along the direction of λmax, [k], of points [k, n]."""
-        return np.abs((path - self.minimizer) @ self.directions[:, -1])
+    def distances(self, path: np.ndarray) -> np.ndarray:
+        """From the minimizer along each direction, [k, n], of points [k, n]."""
+        return np.abs((path - self.minimizer) @ self.directions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,8 @@ class Descended:
     Attributes:
         name: such as ``too small``.
         rate: the learning rate.
-        factor: by what the distance along the direction of λmax was multiplied at each step, on average.
-        predicted: |1 − lr·λmax|.
+        factors: by what the distance along each direction was multiplied at each step, on average, [n].
+        predicted: |1 − lr·λ| for each, [n].
         error: of the whole path against the closed form, relative.
         loss: at the end.
         memory: what was recorded.
@@ -75,11 +77,15 @@ class Descended:
 
     name: str
     rate: float
-    factor: float
-    predicted: float
+    factors: tuple[float, ...]
+    predicted: tuple[float, ...]
     error: float
     loss: float
     memory: MemorySink
+
+    def cell(self, direction: int) -> str:
+        """The factor along one direction, measured and predicted, for a table."""
+        return f"{self.factors[direction]:.4g} ({self.predicted[direction]:.4g})"
 
 
 class LearningRates:
@@ -106,14 +112,19 @@ class LearningRates:
                 "lambda max": float(bowl.curvatures[-1]),
                 "limit": bowl.limit,
                 **{f"learning rate, {d.name}": d.rate for d in descents},
-                **{f"factor, {d.name}": d.factor for d in descents},
-                **{f"predicted factor, {d.name}": d.predicted for d in descents},
+                **{f"{kind} factor, {d.name}": d.factors[i] for kind, i in DIRECTIONS.items() for d in descents},
+                **{
+                    f"predicted {kind} factor, {d.name}": d.predicted[i]
+                    for kind, i in DIRECTIONS.items()
+                    for d in descents
+                },
                 **{f"loss, {d.name}": d.loss for d in descents},
             },
             title=f"λmax = {bowl.curvatures[-1]:.4g}: gradient descent arrives for lr below {bowl.limit:.4g}",
             rows=[
-                ("learning rate", "lr", "factor per step", "predicted: |1 − lr·λmax|", "loss at the end"),
-                *((d.name, *(f"{v:.4g}" for v in (d.rate, d.factor, d.predicted, d.loss))) for d in descents),
+                ("learning rate", "lr", *(f"factor, {kind} direction" for kind in DIRECTIONS), "loss at the end"),
+                ("", "", *(f"(predicted: |1 − {bowl.curvatures[i]:.4g}·lr|)" for i in DIRECTIONS.values()), ""),
+                *((d.name, f"{d.rate:.4g}", *map(d.cell, DIRECTIONS.values()), f"{d.loss:.4g}") for d in descents),
             ],
             figures={"learning_rates": picture.paths(descents), "factors": picture.factors(descents, bowl)},
             errors={f"the closed form, {d.name}": d.error for d in descents},
@@ -149,8 +160,8 @@ def _descended(run: Finished, bowl: Bowl, rate: float) -> Descended:
     return Descended(
         run.name,
         rate,
-        factor=mean_factor(bowl.steepest(path), steps),
-        predicted=float(abs(1 - rate * bowl.curvatures[-1])),
+        factors=tuple(mean_factor(sizes, steps) for sizes in bowl.distances(path).T),
+        predicted=tuple(np.abs(1 - rate * bowl.curvatures).tolist()),
         error=float(np.abs(path - closed).max() / size),
         loss=run.metrics["loss"],
         memory=run.memory,
@@ -161,12 +172,14 @@ def mean_factor(sizes: np.ndarray, steps: np.ndarray) -> float:
     """The factor per step by which a size grows or shrinks, over all steps at which it is more than rounding.
 
     Args:
-        sizes: [k], the first of them positive.
+        sizes: [k]; where the first is 0, there is no factor, and the result is NaN.
         steps: [k], ascending.
 
     Example:
         >>> mean_factor(np.array([8.0, 4.0, 2.0, 0.0]), np.arange(4))
         0.5
     """
+    if sizes[0] == 0:
+        return math.nan
     last = max(1, int(np.flatnonzero(sizes > LEAST * sizes[0])[-1]))
     return float((sizes[last] / sizes[0]) ** (1 / (steps[last] - steps[0])))

@@ -171,8 +171,9 @@ def _error(descent: Leaving, law: Law) -> float:
 def _cells(descent: Leaving, predicted: float | None) -> tuple[str, str, str]:
     """The factor, and the steps until it has left, measured and predicted; empty where there is no law."""
     factor = "" if descent.law is None else f"{descent.law.factor:.4g}"
-    return factor, _count(descent.needed), "" if predicted is None else _count(predicted)
+    needed = _count(descent.needed, f"not within {len(descent.path) - 1}")
+    return factor, needed, "" if predicted is None else _count(predicted, "never")
 
 
-def _count(steps: float) -> str:
-    return "never" if math.isinf(steps) else f"{steps:.0f}"
+def _count(steps: float, otherwise: str) -> str:
+    return otherwise if math.isinf(steps) else f"{steps:.0f}"
