@@ -80,8 +80,9 @@ class GradientLabCallback(pl.Callback):
         self._scaler = getattr(trainer.precision_plugin, "scaler", None)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, i: int) -> None:
-        self._updates.begin_batch(trainer.global_step)
-        self.lab.begin_step(trainer.global_step, self._updates.batch)
+        step = trainer.global_step
+        self._updates.begin_batch(step)
+        self.lab.begin_step(step, self._updates.batch)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         self._loss = loss

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import TypeAlias
 
 Schedule: TypeAlias = Callable[[int], bool]
+DECADES = 13  # beyond 10¹³ steps nobody counts
 
 
 def every(n: int) -> Schedule:
@@ -29,7 +29,7 @@ def at(steps: Iterable[int]) -> Schedule:
         [0, 7]
     """
     chosen = frozenset(steps)
-    return lambda step: step in chosen
+    return chosen.__contains__
 
 
 def log_spaced(per_decade: int) -> Schedule:
@@ -42,12 +42,8 @@ def log_spaced(per_decade: int) -> Schedule:
     if per_decade < 1:
         raise ValueError(f"log_spaced(per_decade) needs a count of at least 1, got {per_decade}")
 
-    @cache
-    def chosen(digits: int) -> frozenset[int]:
-        """The chosen steps among those of so many digits (and a few beyond)."""
-        return frozenset(round(10 ** (d + k / per_decade)) for d in (digits - 2, digits - 1) for k in range(per_decade))
-
-    return lambda step: step == 0 if step < 1 else step in chosen(len(str(step)))
+    chosen = frozenset(round(10 ** (d + k / per_decade)) for d in range(DECADES) for k in range(per_decade))
+    return (chosen | {0}).__contains__
 
 
 def either(*schedules: Schedule) -> Schedule:
@@ -57,4 +53,11 @@ def either(*schedules: Schedule) -> Schedule:
         >>> [step for step in range(3001) if either(log_spaced(1), every(1000))(step)]
         [0, 1, 10, 100, 1000, 2000, 3000]
     """
-    return lambda step: any(schedule(step) for schedule in schedules)
+
+    def chosen(step: int) -> bool:
+        for schedule in schedules:  # noqa: SIM110 (asked at every step, and `any` takes twice the time)
+            if schedule(step):
+                return True
+        return False
+
+    return chosen

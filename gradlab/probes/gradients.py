@@ -58,13 +58,14 @@ class GradientProbe:
             watched = self._watched[step.label] = _Watched(step.label, Series(filled, self.bins))
         watched.add(step, [dense(step.gradients[name]) for name in filled])  # type: ignore[arg-type]
 
-    def updated(self, step: Step) -> Iterator[Record]:
+    def updated(self, step: Step) -> Iterable[Record]:
         """Called when the optimizer has used the gradients of a step that was measured."""
         watched = self._watched.get(step.label)
-        if watched is not None:
-            watched.updated(step)
-            if not self.schedule(step.batch.stop):
-                yield from watched.drain()  # when the next look comes, other updates have been made
+        if watched is None:
+            return ()
+        watched.updated(step)
+        # Where there is no next look at once, other updates will have been made before it.
+        return () if self.schedule(step.batch.stop) else watched.drain()
 
     def drain(self) -> Iterator[Record]:
         """What was measured and not yet returned; call it between two steps, or after the last."""
