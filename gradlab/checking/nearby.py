@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from gradlab.witnesses.generators import KINDS, Generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +19,10 @@ class Near:
 
     modules: tuple[nn.Module, ...]
     tensors: tuple[Tensor, ...]
-    generators: tuple[torch.Generator, ...]
+    generators: tuple[Generator, ...]
 
     @property
-    def rest(self) -> tuple[tuple[Tensor, ...], tuple[torch.Generator, ...]]:
+    def rest(self) -> tuple[tuple[Tensor, ...], tuple[Generator, ...]]:
         return self.tensors, self.generators
 
 
@@ -29,24 +30,25 @@ def near_to(*functions: Callable[..., Any]) -> Near:
     """What these functions see by name, each thing once; of a module also what it holds.
 
     Example:
+        >>> import torch
         >>> generator = torch.Generator()
         >>> near_to(lambda x: x * torch.rand(3, generator=generator)).generators == (generator,)
         True
     """
     values = [value for function in functions for _, value in surrounding_values(function)]
     modules = [value for value in values if isinstance(value, nn.Module)]
-    held = [value for value in values if isinstance(value, torch.Generator)]
+    held = [value for value in values if isinstance(value, KINDS)]
     held += [g for value in values for g in generators_in(value)]
     tensors = [value for value in values if isinstance(value, Tensor)]
     return Near(tuple(modules), tuple(tensors), tuple({id(g): g for g in held}.values()))
 
 
-def generators_in(owner: Any) -> Iterator[torch.Generator]:
+def generators_in(owner: Any) -> Iterator[Generator]:
     """The random generators that an object, or any module in it, keeps as an attribute."""
     parts = owner.modules() if isinstance(owner, nn.Module) else [owner]
     for part in parts:
         attributes = vars(part).values() if hasattr(part, "__dict__") and not inspect.ismodule(part) else ()
-        yield from (value for value in attributes if isinstance(value, torch.Generator))
+        yield from (value for value in attributes if isinstance(value, KINDS))
 
 
 def surrounding_values(function: Any) -> Iterator[tuple[str, Any]]:
@@ -69,6 +71,7 @@ def name_captured(function: Any, leaves: Iterable[Tensor]) -> list[str]:
     """Names for tensors that a function found by itself, as a reader of its source would call them.
 
     Example:
+        >>> import torch
         >>> w = torch.ones(2, requires_grad=True)
         >>> name_captured(lambda x: x * w, [w, torch.ones(3)])
         ['w', 'tensor 1 of shape (3,)']

@@ -15,6 +15,7 @@ from torch.utils._pytree import keystr, tree_flatten_with_path
 from gradlab.checking.names import function_behind, name_of
 from gradlab.checking.nearby import generators_in, near_to
 from gradlab.errors import BadInput
+from gradlab.witnesses.generators import Generator
 from gradlab.witnesses.leaves import cast, twin
 from gradlab.witnesses.problem import Problem, Variable
 from gradlab.witnesses.surroundings import Surroundings
@@ -46,7 +47,7 @@ class Target:
     seen: tuple[nn.Module, ...]
     names: tuple[str, ...]
     tensors: tuple[Tensor, ...] = ()
-    generators: tuple[torch.Generator, ...] = ()
+    generators: tuple[Generator, ...] = ()
 
 
 def target_of(target: Any) -> Target:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from gradlab.checking.targets import Target
+from gradlab.witnesses.generators import unmoved
 from gradlab.witnesses.surroundings import untouched
 
 CONTAINERS = (list, dict, set)
@@ -27,23 +28,13 @@ def undisturbed(target: Target, arguments: Any) -> Iterator[None]:
     tensors = [t for t in (*leaves, *target.tensors) if isinstance(t, Tensor)]
     with ExitStack() as stack:
         stack.enter_context(_same_attributes(modules))
-        stack.enter_context(_same_generators(target.generators))
+        stack.enter_context(unmoved(target.generators))
         stack.enter_context(untouched(modules, tensors))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
-
-
-@contextmanager
-def _same_generators(generators: Iterable[torch.Generator]) -> Iterator[None]:
-    states = [(generator, generator.get_state()) for generator in generators]
-    try:
-        yield
-    finally:
-        for generator, state in states:
-            generator.set_state(state)
 
 
 @contextmanager

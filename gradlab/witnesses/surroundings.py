@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from gradlab.witnesses.generators import Generator, put_back, state_of
+
 SEED = 0
 
 
@@ -34,14 +36,14 @@ class Surroundings:
     """
 
     def __init__(
-        self, modules: Iterable[nn.Module] = (), seed: int = SEED, generators: Iterable[torch.Generator] = ()
+        self, modules: Iterable[nn.Module] = (), seed: int = SEED, generators: Iterable[Generator] = ()
     ) -> None:
         self.modules = list(modules)
         self.seed = seed
         parts = {id(part): part for module in self.modules for part in module.modules()}.values()
         self._flags = [(part, part.training) for part in parts]
         self._buffers = [(b, b.detach().clone()) for part in parts for b in part.buffers(recurse=False)]
-        self._generators = [(generator, generator.get_state()) for generator in generators]
+        self._generators = [(generator, state_of(generator)) for generator in generators]
         self._others: bool | None = None  # whether NumPy's or Python's generators are used: known after one evaluation
 
     @contextmanager
@@ -68,7 +70,7 @@ class Surroundings:
     def _reseed(self) -> None:
         torch.default_generator.manual_seed(self.seed)
         for generator, state in self._generators:
-            generator.set_state(state)
+            put_back(generator, state)
         if torch.cuda.is_available() and torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(self.seed)
         if self._others is not False:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
@@ -350,6 +351,11 @@ def symmetric(n: int) -> Tensor:
     return a @ a.t() + torch.eye(n, dtype=F64)
 
 
+def drawing_by_numpy():
+    generator = np.random.default_rng(1)
+    return lambda x: x * generator.random()
+
+
 def checkpointed():
     layer = nn.Linear(3, 3).double()
     return lambda x: torch.utils.checkpoint.checkpoint(layer, x.tanh(), use_reentrant=True).tanh()
@@ -441,6 +447,7 @@ RIGHT |= {
     "a product that knows matrices alone": (Product, [numbers(4, 3), numbers(2, 3)], "agree"),
     "a reentrant checkpoint": (checkpointed(), [numbers(2, 3)], "agree"),
     "a random generator of its own": (drawing(), [numbers(4)], "agree"),
+    "one of NumPy's": (drawing_by_numpy(), [numbers(4)], "agree"),
 }  # fmt: skip
 
 WRONG |= {

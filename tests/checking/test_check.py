@@ -235,6 +235,13 @@ def test_no_trace_in_what_a_function_only_reaches():
     assert weight.grad is None
 
 
+@pytest.mark.parametrize("draws", [np.random.default_rng(1), np.random.RandomState(1), random.Random(1)])
+def test_a_generator_of_any_library_goes_on_where_it_was(draws):
+    before = copy.deepcopy(draws)
+    assert gradlab.check(lambda x: x * draws.uniform(1, 2), numbers(3)).ok
+    assert draws.uniform(0, 1) == before.uniform(0, 1)
+
+
 def test_the_first_use_leaves_no_trace_either():
     """In a process of its own: a library that is imported for the first time may draw a random number."""
     program = """
