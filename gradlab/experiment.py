@@ -117,7 +117,7 @@ class Run:
 
     def _fit(self) -> None:
         """Trains; how it ended goes into the summary."""
-        trainer = make_trainer(self.cfg, self.folder, [self.watching, self.stopping, *self._bars()])
+        trainer = make_trainer(self.cfg, self.folder, [self.watching, self.stopping, *progress_bar(self.cfg)])
         self.trainer = trainer
         try:
             trainer.fit(self.module, datamodule=self.parts.data)
@@ -130,9 +130,6 @@ class Run:
             if trainer.global_step > 0 or isinstance(error, TapeError):
                 raise
             raise BadInput(f"the first step failed with {type(error).__name__}: {error}") from error
-
-    def _bars(self) -> list[pl.Callback]:
-        return [] if self.is_part else progress_bar(self.cfg)
 
     def _verdict(self) -> str:
         tally = self._tally()

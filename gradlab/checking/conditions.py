@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradlab.checking.findings import Finding
+from gradlab.checking.findings import Finding, about
 from gradlab.checking.judge import judge
 from gradlab.checking.tolerances import tolerance_of
 from gradlab.hints import WRITTEN
@@ -210,13 +210,9 @@ def raised_under(problem: Problem, error: Exception, condition: str) -> Finding:
     variable = next(iter(problem.variables.values()))
     text = str(error).strip().partition("\n")[0]
     return Finding(
-        name=variable.name,
-        kind=variable.kind,
-        shape=tuple(variable.tensor.shape),
-        dtype=str(variable.tensor.dtype).removeprefix("torch."),
+        **about(variable),
         verdict="wrong",
         condition=condition,
-        entries=variable.tensor.numel(),
         note=f"the forward pass runs, and the backward pass raises {type(error).__name__}: {text}",
         hint=next((hint for part, hint in RAISED if part in text), ""),
     )
@@ -244,10 +240,7 @@ def _confirmed(problem: Problem, backward: Backward, moves: Moves, name: str, co
         return None  # three answers: there is no derivative here, or none that this condition leaves
     blame, hint = blame_of(backward.reconciliation)
     return Finding(
-        name=name,
-        kind=variable.kind,
-        shape=tuple(variable.tensor.shape),
-        dtype=str(variable.tensor.dtype).removeprefix("torch."),
+        **about(variable),
         verdict="wrong",
         condition=condition,
         error=float(gap[place]) / scale if scale else 0.0,
@@ -255,7 +248,6 @@ def _confirmed(problem: Problem, backward: Backward, moves: Moves, name: str, co
         index=index_of(place, variable.tensor),
         numbers={"autograd": value, "manual": manual[place].item(), "numeric": ruling.numeric},
         errors={"numeric": ruling.error},
-        entries=variable.tensor.numel(),
         off=int((gap > tolerance * scale).sum()),
         alone="autograd",
         blame=blame,

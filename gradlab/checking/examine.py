@@ -13,7 +13,7 @@ from gradlab.agreement import FLOOR
 from gradlab.checking import symmetric
 from gradlab.checking.conditions import blame_of
 from gradlab.checking.coverage import Budget, telling_order
-from gradlab.checking.findings import Finding, Verdict
+from gradlab.checking.findings import Finding, Verdict, about
 from gradlab.checking.judge import Ruling, judge
 from gradlab.checking.testimony import numbers_at, who_stands_alone
 from gradlab.checking.tolerances import rounding_floor, tolerance_of
@@ -248,7 +248,7 @@ class Examination:
         variable = gathered.variable
         error = abs(expected - ruling.numeric) / max(abs(expected), abs(ruling.numeric))
         return Finding(
-            **_identity(variable),
+            **about(variable),
             verdict="wrong",
             error=error,
             tolerance=self.tolerance,
@@ -269,7 +269,7 @@ class Examination:
         numbers, errors, error = self._numbers(gathered, shown, ruling)
         blame, hint = self._blame() if verdict == "wrong" else ("", "")
         return Finding(
-            **_identity(variable),
+            **about(variable),
             verdict=verdict,
             error=error,
             tolerance=self.tolerance,
@@ -320,16 +320,6 @@ class Examination:
             return None
         gap = (gathered.autograd - gathered.manual).abs().nan_to_num(nan=-1.0)
         return int(gap.argmax())
-
-
-def _identity(variable: Variable) -> dict:
-    return {
-        "name": variable.name,
-        "kind": variable.kind,
-        "shape": tuple(variable.tensor.shape),
-        "dtype": str(variable.tensor.dtype).removeprefix("torch."),
-        "entries": variable.tensor.numel(),
-    }
 
 
 def _flat(gradient: Tensor | None, like: Tensor) -> Tensor:

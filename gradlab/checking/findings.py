@@ -8,10 +8,22 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from gradlab.hints import LEFT_PYTORCH, NOT_RETURNED
+from gradlab.witnesses import Variable
 
 Verdict = Literal["agree", "wrong", "kink", "precision", "nondeterministic", "not reached", "not differentiable"]
 FAILURES = ("wrong", "nondeterministic")
 SAY_IT_ALL = ("output", "operation")  # kinds whose names need no kind before them: "upstream gradient 0"
+
+
+def about(variable: Variable) -> dict[str, Any]:
+    """What a finding says of the tensor itself, whatever else it says."""
+    return {
+        "name": variable.name,
+        "kind": variable.kind,
+        "shape": tuple(variable.tensor.shape),
+        "dtype": str(variable.tensor.dtype).removeprefix("torch."),
+        "entries": variable.tensor.numel(),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gradlab.checking.coverage import telling_order
-from gradlab.checking.findings import Finding
+from gradlab.checking.findings import Finding, about
 from gradlab.checking.tolerances import rounding_floor, tolerance_of
 from gradlab.tensors import dense
 from gradlab.witnesses import CannotSay, Problem
@@ -45,17 +45,13 @@ def wrong_jvps(problem: Problem, backward: Backward) -> list[Finding]:
             place = int(places[worst])
             found.append(
                 Finding(
-                    name=name,
-                    kind=variable.kind,
-                    shape=tuple(variable.tensor.shape),
-                    dtype=str(variable.tensor.dtype).removeprefix("torch."),
+                    **about(variable),
                     verdict="wrong",
                     condition="forward mode",
                     error=float(gap[worst]) / scale if scale else 0.0,
                     tolerance=tolerance,
                     index=index_of(place, variable.tensor),
                     numbers={"autograd": own[place].item(), "forward": values[worst].item()},
-                    entries=variable.tensor.numel(),
                     alone="forward",
                     hint="the jvp of a custom Function is wrong; its backward is right",
                 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gradlab.checking.findings import Finding, Verdict
+from gradlab.checking.findings import Finding, Verdict, about
 from gradlab.tensors import dense
 from gradlab.witnesses import Problem, Variable
 from gradlab.witnesses.backward import Backward
@@ -99,10 +99,6 @@ def _same(a: Tensor, b: Tensor) -> Tensor:
 
 def _finding(variable: Variable, verdict: Verdict) -> Finding:
     return Finding(
-        name=variable.name,
-        kind=variable.kind,
-        shape=tuple(variable.tensor.shape),
-        dtype=str(variable.tensor.dtype).removeprefix("torch."),
+        **about(variable),
         verdict=verdict,
-        entries=variable.tensor.numel(),
     )

@@ -65,10 +65,7 @@ class Handwritten(Optimizer):
         Returns:
             What the closure returns; None without one.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = run_closure(closure)
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -81,6 +78,14 @@ class Handwritten(Optimizer):
         p, g = _real(parameter), _real(gradient)
         g = -g if group["maximize"] else g
         self.update(p, self.decay(p, g, group), self.state[parameter], group)
+
+
+def run_closure(closure: Callable[[], Any] | None) -> Any:
+    """What a step's closure returns, run with gradients on; None without one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
 
 
 def check_not_negative(**numbers: float) -> None:

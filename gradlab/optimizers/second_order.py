@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from gradlab.optimizers.base import check_not_negative
+from gradlab.optimizers.base import check_not_negative, run_closure
 
 LIMIT = 2000  # rows: a second for the eigenvalues, 32 MB in float64
 
@@ -95,10 +95,7 @@ class SecondOrder(Optimizer, ABC):
         Raises:
             RuntimeError: nobody said what is descended, or C is not finite.
         """
-        result = None
-        if closure is not None:
-            with torch.enable_grad():
-                result = closure()
+        result = run_closure(closure)
         if self._predict is None or self._loss is None:
             raise RuntimeError(
                 f"{self._name} needs the loss itself, not its gradient alone: call optimizer.descends(predict, loss) "

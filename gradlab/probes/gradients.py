@@ -51,12 +51,13 @@ class GradientProbe:
         """The first step, or the first one after a series that is full, or of other parameters."""
         if watched is not None:
             yield from watched.drain()  # now, while its weights are those after its last update
-        filled = {name: step.parameters[name] for name, g in step.gradients.items() if g is not None and g.numel()}
-        if not filled:
+        gradients = {name: g for name, g in step.gradients.items() if g is not None and g.numel()}
+        if not gradients:
             return
-        if watched is None or tuple(filled) != watched.names or not watched.watches(filled):
-            watched = self._watched[step.label] = _Watched(step.label, Series(filled, self.bins))
-        watched.add(step, [dense(step.gradients[name]) for name in filled])  # type: ignore[arg-type]
+        if watched is None or tuple(gradients) != watched.names or not watched.watches(step.parameters):
+            parameters = {name: step.parameters[name] for name in gradients}
+            watched = self._watched[step.label] = _Watched(step.label, Series(parameters, self.bins))
+        watched.add(step, list(map(dense, gradients.values())))
 
     def updated(self, step: Step) -> Iterable[Record]:
         """Called when the optimizer has used the gradients of a step that was measured."""

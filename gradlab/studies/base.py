@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
+from gradlab.errors import BadInput
 from gradlab.losses import Surface
 from gradlab.sinks import MemorySink
 
@@ -36,6 +37,10 @@ class Finished:
     model: nn.Module
     loss: nn.Module
     folder: Path
+
+    def cell(self, metric: str, form: str) -> str:
+        """A metric for a table, such as ``"0.975"`` for the form ``".3f"``; empty where the run has none."""
+        return format(self.metrics[metric], form) if metric in self.metrics else ""
 
 
 @dataclass(slots=True)
@@ -91,6 +96,21 @@ class Setting(Protocol):
             The runs, in the same order. Each has a folder, and an event file, of its own.
         """
         ...
+
+
+def checked_variants(variants: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The variants of a study, in plain dictionaries and lists.
+
+    Raises:
+        BadInput: there are none.
+
+    Example:
+        >>> checked_variants({"slow": ("optimizer.lr=0.01",)})
+        {'slow': ['optimizer.lr=0.01']}
+    """
+    if not variants:
+        raise BadInput("study.variants is empty: give each variant a name and a list of overrides")
+    return {name: list(overrides) for name, overrides in variants.items()}
 
 
 class Study(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradlab.errors import BadInput
 from gradlab.losses import Surface
-from gradlab.studies.base import Findings, Finished, Setting
+from gradlab.studies.base import Findings, Finished, Setting, checked_variants
 
 POINT, BEFORE, AFTER = "path/point", "total/norm_before_clipping", "total/norm_after_clipping"
 
@@ -48,15 +48,14 @@ class Clipping:
     """
 
     def __init__(self, variants: Mapping[str, Sequence[str]]) -> None:
-        if not variants:
-            raise BadInput("study.variants is empty: give each variant a name and a list of overrides")
-        self._variants = {name: list(overrides) for name, overrides in variants.items()}
+        self._variants = checked_variants(variants)
 
     def __call__(self, setting: Setting) -> Findings:
         from gradlab.figures import clipping as picture  # matplotlib is slow to import
 
         runs = setting.run(self._variants)
-        found = {run.name: steps_of(run, setting.surface) for run in runs}
+        surface = setting.surface  # made anew each time it is asked for
+        found = {run.name: steps_of(run, surface) for run in runs}
         return Findings(
             numbers={
                 **{f"largest norm {name}": float(steps.before.max()) for name, steps in found.items()},

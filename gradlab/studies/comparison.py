@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gradlab.errors import BadInput
-from gradlab.studies.base import Findings, Finished, Setting
+from gradlab.studies.base import Findings, Finished, Setting, checked_variants
 
 
 class Comparison:
@@ -27,9 +27,7 @@ class Comparison:
         figures: Sequence[str] = ("losses",),
         animations: Sequence[str] = (),
     ) -> None:
-        if not variants:
-            raise BadInput("study.variants is empty: give each variant a name and a list of overrides")
-        self._variants = {name: list(overrides) for name, overrides in variants.items()}
+        self._variants = checked_variants(variants)
         self._metrics = tuple(metrics)
         self._figures = tuple(figures)
         self._animations = tuple(animations)
@@ -50,8 +48,7 @@ class Comparison:
         )
 
     def _row(self, run: Finished) -> tuple[str, ...]:
-        cells = (f"{run.metrics[m]:.6g}" if m in run.metrics else "" for m in self._metrics)
-        return (run.name, *cells, run.status)
+        return (run.name, *(run.cell(m, ".6g") for m in self._metrics), run.status)
 
 
 def _check(argument: str, names: Sequence[str], known: Mapping[str, object]) -> None:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from gradlab.errors import BadInput
 from gradlab.models import Mlp
 from gradlab.probes.dead_units import dead_units
-from gradlab.studies.base import Findings, Finished, Setting
+from gradlab.studies.base import Findings, Finished, Setting, checked_variants
+from gradlab.studies.layers import hidden_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,7 @@ class DeadUnits:
     """
 
     def __init__(self, variants: Mapping[str, Sequence[str]]) -> None:
-        if not variants:
-            raise BadInput("study.variants is empty: give each variant a name and a list of overrides")
-        self._variants = {name: list(overrides) for name, overrides in variants.items()}
+        self._variants = checked_variants(variants)
 
     def __call__(self, setting: Setting) -> Findings:
         from gradlab.figures import dead_units as picture  # matplotlib is slow to import
@@ -140,15 +139,12 @@ def sums(model: nn.Module, x: Tensor, layers: Mapping[str, nn.Module]) -> dict[s
 
 
 def _hidden(run: Finished) -> dict[str, nn.Linear]:
-    if not isinstance(run.model, Mlp):
-        raise BadInput(f"{run.name}: this study looks at a fully connected network: choose model=mlp")
-    *hidden, _ = ((name, layer) for name, layer in run.model.named_children() if isinstance(layer, nn.Linear))
-    if not hidden:
+    layers = hidden_layers(run)
+    if not layers:
         raise BadInput(f"{run.name}: the network has no hidden unit: give model.hidden a number")
-    return dict(hidden)
+    return layers
 
 
 def _row(run: Finished, units: Units) -> tuple[str, ...]:
-    accuracy = f"{run.metrics['accuracy']:.3f}" if "accuracy" in run.metrics else ""
     shares = (f"{units.shares[place]:.1%}" for place in (0, -1))
-    return (run.name, *shares, f"{run.metrics['loss']:.4g}", accuracy, run.status)
+    return (run.name, *shares, f"{run.metrics['loss']:.4g}", run.cell("accuracy", ".3f"), run.status)

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
 from gradlab.errors import BadInput
 from gradlab.models import Mlp
-from gradlab.studies.base import Findings, Finished, Setting
+from gradlab.studies.base import Findings, Finished, Setting, checked_variants
+from gradlab.studies.layers import hidden_layers
 from gradlab.studies.mean_field import arriving
 
 
@@ -54,9 +54,7 @@ class GradientDepth:
     """
 
     def __init__(self, variants: Mapping[str, Sequence[str]]) -> None:
-        if not variants:
-            raise BadInput("study.variants is empty: give each variant a name and a list of overrides")
-        self._variants = {name: list(overrides) for name, overrides in variants.items()}
+        self._variants = checked_variants(variants)
 
     def __call__(self, setting: Setting) -> Findings:
         from gradlab.figures import gradient_depth as picture  # matplotlib is slow to import
@@ -94,15 +92,13 @@ def depth_of(run: Finished, mean_square: float) -> Depth:
     Raises:
         BadInput: the model is no ``Mlp`` with two hidden layers or more, or a record is missing.
     """
-    network = run.model
-    if not isinstance(network, Mlp):
-        raise BadInput(f"{run.name}: this study looks at a fully connected network: choose model=mlp")
-    *hidden, _ = (name for name, layer in network.named_children() if isinstance(layer, nn.Linear))
+    hidden = hidden_layers(run)
+    assert isinstance(run.model, Mlp)
     if len(hidden) < 2:
         raise BadInput(f"{run.name}: there is no depth to compare over: give model.hidden two numbers or more")
     upstream = np.array([_first(run, f"chain/{name}/upstream") for name in hidden])
     weights = np.array([_first(run, f"gradient/{name}.weight/rms") for name in hidden])
-    return Depth(upstream, arriving(network, mean_square), weights)
+    return Depth(upstream, arriving(run.model, mean_square), weights)
 
 
 def _first(run: Finished, tag: str) -> float:
@@ -117,5 +113,5 @@ def _gain(sizes: np.ndarray) -> float:
 
 
 def _row(run: Finished, depth: Depth) -> tuple[str, ...]:
-    accuracy = f"{run.metrics['accuracy']:.3f}" if "accuracy" in run.metrics else ""
-    return (run.name, f"{depth.gain:.3g}", f"{depth.predicted_gain:.3g}", f"{depth.whole:.1e}", accuracy, run.status)
+    numbers = f"{depth.gain:.3g}", f"{depth.predicted_gain:.3g}", f"{depth.whole:.1e}"
+    return (run.name, *numbers, run.cell("accuracy", ".3f"), run.status)

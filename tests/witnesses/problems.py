@@ -36,3 +36,15 @@ def layer():
     """y = W·x + b, whose derivative by W[i, j] is x[j] and by b[i] is 1."""
     torch.manual_seed(0)
     return nn.Linear(3, 2).double()
+
+
+class Count(nn.Module):
+    """y = 2x at the first call, by a buffer that is written to on the way."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("n", torch.zeros(1, dtype=F64))
+
+    def forward(self, x):
+        self.n.add_(2.0)
+        return x * self.n

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import F64, X, problem
+from problems import F64, Count, X, problem
 from torch import nn
 
 from gradlab.checking.targets import problem_of, target_of
@@ -85,15 +85,6 @@ def test_constants_that_each_call_makes_of_pythons_numbers():
 
 
 def test_a_buffer_that_is_written():
-    class Count(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.register_buffer("n", torch.zeros(1, dtype=F64))
-
-        def forward(self, x):
-            self.n.add_(2.0)
-            return x * self.n
-
     assert slopes(problem(Count(), X)).tolist() == [2.0, 2.0, 2.0]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import F64, X, problem
+from problems import F64, Count, X, problem
 from torch import nn
 from torch.nn import functional as F
 
@@ -103,15 +103,6 @@ def test_a_content_that_was_overwritten_counts_as_it_was():
 
 
 def test_a_buffer_that_is_written():
-    class Count(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.register_buffer("n", torch.zeros(1, dtype=F64))
-
-        def forward(self, x):
-            self.n.add_(2.0)
-            return x * self.n
-
     assert slopes(problem(Count(), X)).tolist() == [2.0, 2.0, 2.0]
 
 
