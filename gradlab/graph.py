@@ -39,9 +39,10 @@ class GraphWatch:
         self.upstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.downstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.written: list[Node] = []
-        self._versions: dict[Node, list[int]] = {}
         self._handles = [self._listen(node) for node in self.nodes]
-        self._handles += [self._guard(node) for node in self.nodes if isinstance(node, BackwardCFunction)]
+        for node in self.nodes:
+            if isinstance(node, BackwardCFunction):
+                self._handles += self._guard(node)
 
     @property
     def functions(self) -> list[str]:
@@ -65,18 +66,21 @@ class GraphWatch:
 
         def passed(outgoing: tuple, incoming: tuple) -> None:
             self.upstream[node], self.downstream[node] = incoming, outgoing
-            if node in self._versions and self._versions.pop(node) != _versions(incoming):
-                self.written.append(node)
 
         return node.register_hook(passed)
 
-    def _guard(self, node: Node) -> Any:
-        """Notes how often each upstream gradient was written to before a user's backward gets hold of it."""
+    def _guard(self, node: Node) -> list[Any]:
+        """Counts how often the upstream gradients were written to, before and after a user's backward had them."""
+        before: list[int] = []
 
         def arrive(incoming: tuple[Tensor | None, ...]) -> None:
-            self._versions[node] = _versions(incoming)
+            before[:] = _versions(incoming)
 
-        return node.register_prehook(arrive)
+        def passed(outgoing: tuple, incoming: tuple) -> None:
+            if before != _versions(incoming):
+                self.written.append(node)
+
+        return [node.register_prehook(arrive), node.register_hook(passed)]
 
     def _arrive(self, node: Node, incoming: tuple[Tensor | None, ...]) -> None:
         """A leaf's gradient arrives, once for each backward pass that runs within this one."""

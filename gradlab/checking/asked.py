@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from gradlab.checking.targets import Target, is_step
 from gradlab.errors import BadInput
 from gradlab.nonfinite import explain_loss
 from gradlab.witnesses import Problem
+from gradlab.witnesses.problem import floating
 
 
 def check_question(target: Target, arguments: Any, loss: Callable[[Any], Tensor] | None) -> None:
@@ -92,17 +93,12 @@ def hidden_tensors(leaves: Sequence[Any]) -> list[str]:
         >>> hidden_tensors([torch.ones(2), 3, SimpleNamespace(x=torch.ones(2))])
         ['SimpleNamespace']
     """
-    held = {type(leaf).__name__: _held_by(leaf) for leaf in leaves if not isinstance(leaf, (Tensor, nn.Module))}
-    return [name for name, values in held.items() if any(isinstance(t, Tensor) and _is_floating(t) for t in values)]
+    objects = (leaf for leaf in leaves if not isinstance(leaf, Tensor) and not callable(leaf))
+    return list(dict.fromkeys(type(leaf).__name__ for leaf in objects if floating(_held_by(leaf))))
 
 
 def _held_by(leaf: Any) -> list[Any]:
-    values = leaf.values() if isinstance(leaf, Mapping) else getattr(leaf, "__dict__", {}).values()
-    return [] if callable(leaf) else tree_leaves(list(values))
-
-
-def _is_floating(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
+    return list((leaf if isinstance(leaf, Mapping) else getattr(leaf, "__dict__", {})).values())
 
 
 def check_finite(problem: Problem, value: float) -> None:
