@@ -9,6 +9,27 @@ from torch.autograd import Function
 WIDTH = 6
 
 
+class Square(Function):
+    """y = x² with right formulas, backwards and forwards; whoever wants a wrong one overrides it."""
+
+    @staticmethod
+    def forward(x):
+        return x * x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g * ctx.saved_tensors[0]
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        return 2 * tangent * ctx.saved_tensors[0]
+
+
 def _tanh(backward):
     class Tanh(Function):
         @staticmethod

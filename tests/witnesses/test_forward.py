@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import F64, X, problem
 from torch import nn
+from wrong_functions import Square
 
 from gradlab.checking.targets import problem_of, target_of
 from gradlab.witnesses import CannotSay
@@ -47,27 +48,6 @@ def test_a_function_without_a_rule_for_vmap_is_done_one_by_one():
     function, calls = counted(Square.apply)
     torch.testing.assert_close(slopes(problem(function, MANY)), 2 * MANY, rtol=1e-14, atol=1e-14)
     assert len(calls) > len(MANY)
-
-
-class Square(torch.autograd.Function):
-    """y = x² with right formulas; others below plant an error in one of them."""
-
-    @staticmethod
-    def forward(x):
-        return x * x
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx, g):
-        return 2 * g * ctx.saved_tensors[0]
-
-    @staticmethod
-    def jvp(ctx, tangent):
-        return 2 * tangent * ctx.saved_tensors[0]
 
 
 class WrongJvp(Square):

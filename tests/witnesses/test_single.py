@@ -4,6 +4,7 @@ import pytest
 import torch
 from problems import F64, SMOOTH, X, layer, problem
 from torch import nn
+from wrong_functions import Square
 
 from gradlab.checking.targets import problem_of, target_of
 from gradlab.losses import Beale, Himmelblau
@@ -78,21 +79,8 @@ def test_a_complex_variable_in_both_directions(make):
     torch.testing.assert_close(found, 2 * z.conj().resolve_conj(), rtol=1e-8, atol=1e-8)
 
 
-class WrongForward(torch.autograd.Function):
+class WrongForward(Square):
     """y = x², with a forward-mode formula that is wrong."""
-
-    @staticmethod
-    def forward(x):
-        return x * x
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx, g):
-        return 2 * g * ctx.saved_tensors[0]
 
     @staticmethod
     def jvp(ctx, tangent):
