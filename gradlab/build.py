@@ -16,6 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from gradlab.errors import BadInput
+from gradlab.losses import Surface
+from gradlab.population import check_population, check_settings
 from gradlab.probes import Probe
 
 
@@ -56,14 +58,16 @@ def build(cfg: DictConfig) -> Parts:
     data = _make(cfg, "data")
     _set_up(data)
     loss = _make(cfg, "loss")
-    model = _make(cfg, "model")
+    model = _model(cfg, loss)
     optimizer = _make(cfg, "optimizer")
     for part, group in ((loss, "loss"), (model, "model")):
         if not isinstance(part, nn.Module):
             raise BadInput(f"{group}: {type(part).__name__} is no torch.nn.Module: give a class that is one")
     if not callable(optimizer):
         raise BadInput("optimizer: give a torch.optim.Optimizer class, with _partial_: true beside its _target_")
+    check_settings(cfg, optimizer)
     _try("optimizer", cfg, lambda: optimizer(model.parameters()))
+    check_population(cfg, model, optimizer)
     _check_length(cfg, data)
     return Parts(model, loss, optimizer, data, {name: _make(cfg.probes, name, "probes.") for name in cfg.probes})
 
@@ -73,10 +77,17 @@ def check_parts(cfg: DictConfig) -> tuple[nn.Module, nn.Module | None, pl.Lightn
     data = _make(cfg, "data")
     _set_up(data)
     loss = _make(cfg, "loss") if cfg.get("loss") is not None else None
-    model = _make(cfg, "model")
+    model = _model(cfg, loss)
     if not isinstance(model, nn.Module):
         raise BadInput(f"model: {type(model).__name__} is no torch.nn.Module: give a class that is one")
     return model, loss, data
+
+
+def _model(cfg: DictConfig, loss: Any) -> Any:
+    """The model; a population on a surface is told over which window it is spread."""
+    is_told = isinstance(loss, Surface) and "window" in cfg.model and cfg.model.window is None
+    known = {"window": loss.box} if is_told else {}
+    return _try("model", cfg, lambda: instantiate(cfg.model, **known))
 
 
 def _set_up(data: Any) -> None:

@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from gradlab.defaults import default_probes
@@ -168,6 +168,36 @@ class StopAtNonFinite(pl.Callback):
     def _loss_again(self, pl_module: pl.LightningModule) -> Tensor:
         result = pl_module.training_step(*self._batch)
         return result["loss"] if isinstance(result, Mapping) else result  # type: ignore[return-value]
+
+
+class StopWhenAllDiverged(pl.Callback):
+    """Ends a population's run once no member is left whose parameters are all finite.
+
+    A single one that diverges ends nothing: the others never meet it. It is counted among the metrics.
+
+    Args:
+        every: the steps between two looks.
+    """
+
+    def __init__(self, every: int = 100) -> None:
+        self._every = every
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
+        if trainer.global_step % self._every == 0 and not bool(finite_members(pl_module).any()):
+            members = next(pl_module.parameters()).shape[0]
+            raise NonFiniteError(f"all {members} members of the population have diverged by step {trainer.global_step}")
+
+
+def finite_members(module: nn.Module) -> Tensor:
+    """Which members of a population have finite parameters only, shape [P], bool.
+
+    Example:
+        >>> module = nn.Module()
+        >>> module.theta = nn.Parameter(torch.tensor([[1.0, 2.0], [float("nan"), 0.0]]))
+        >>> finite_members(module).tolist()
+        [True, False]
+    """
+    return torch.stack([torch.isfinite(p.detach().flatten(1)).all(1) for p in module.parameters()]).all(0)
 
 
 def _tensorboard(trainer: pl.Trainer) -> Sink:

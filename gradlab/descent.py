@@ -1,4 +1,4 @@
-"""The one shape of a run: descend ``loss(model(x), y)``."""
+"""The one shape of a run: descend ``loss(model(x), y)``; of a population, the sum of its members' losses."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gradlab.losses import Surface
 from gradlab.optimizers import SecondOrder
 
 
@@ -17,6 +19,9 @@ class DescentModule(pl.LightningModule):
 
     A test function such as Rosenbrock is a loss whose prediction is the parameter vector itself, so surfaces and
     networks share every line.
+
+    A model with an attribute ``population`` of P is P independent ones, a row of its predictions for each. Their losses
+    are summed, and since no member is in another's loss, the gradient of each is its own.
 
     Args:
         model: maps inputs ``x`` to predictions.
@@ -37,13 +42,21 @@ class DescentModule(pl.LightningModule):
         super().__init__()
         self.model = model
         self.loss = loss
+        self.population: int | None = getattr(model, "population", None)
         self._make_optimizer = optimizer
         self._batch: tuple[Any, Any] = (None, None)  # the present one
 
     def training_step(self, batch: tuple[Any, Any], batch_index: int) -> Tensor:
         self._batch = batch
         x, y = batch
-        return self.loss(self.model(x), y)
+        losses = self.losses(self.model(x), y)
+        return losses if self.population is None else losses.sum()
+
+    def losses(self, prediction: Tensor, target: Any) -> Tensor:
+        """The loss of a prediction: one number, or shape [P] for a population, whose predictions are [P, …]."""
+        if self.population is None or isinstance(self.loss, Surface):  # a surface has a value for each row
+            return self.loss(prediction, target)
+        return torch.func.vmap(self.loss, in_dims=(0, None))(prediction, target)
 
     def configure_optimizers(self) -> Optimizer:
         optimizer = self._make_optimizer(self.model.parameters())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -9,6 +11,8 @@ from torch import Tensor
 
 from gradlab.descent import DescentModule
 from gradlab.losses import Surface
+
+NEAR = 0.01  # a hundredth of a unit, where the minimizers of every surface here lie whole units apart
 
 
 @torch.no_grad()
@@ -21,7 +25,9 @@ def evaluate(module: DescentModule, data: pl.LightningDataModule) -> dict[str, f
 
     Returns:
         ``test_loss`` and ``accuracy`` (a share from 0 to 1); or ``loss`` and ``distance`` (to the nearest known
-        minimizer) for a surface.
+        minimizer) for a surface. For a population these are medians over its ``members``, beside ``best_loss``, the
+        number of members that have ``diverged`` (they count as infinite), and, on a surface, ``reached``: the share
+        of points that lie within `NEAR` of a known minimizer.
     """
     was_training = module.training
     module.eval()
@@ -34,7 +40,8 @@ def evaluate(module: DescentModule, data: pl.LightningDataModule) -> dict[str, f
         batches = [(_as(x, parameter), y.to(parameter.device)) for x, y in data.test_dataloader()]
         predictions = [module.model(x) for x, _ in batches]
         targets = [y for _, y in batches]
-        return _on_data(module, torch.cat(predictions), torch.cat(targets))
+        rows = 0 if module.population is None else 1
+        return _on_data(module, torch.cat(predictions, rows), torch.cat(targets))
     finally:
         module.train(was_training)
 
@@ -46,16 +53,34 @@ def _as(x: Tensor, parameter: Tensor) -> Tensor:
 
 def _on_surface(module: DescentModule, surface: Surface) -> dict[str, float]:
     point = module.model(None)
-    metrics = {"loss": float(surface(point))}
+    metrics = _over_members("loss", surface(point))
     if surface.minimizers:
         minimizers = torch.tensor(surface.minimizers, dtype=point.dtype, device=point.device)
-        metrics["distance"] = float((minimizers - point).norm(dim=-1).min())
+        distances = torch.stack([(point - minimizer).norm(dim=-1) for minimizer in minimizers]).amin(0)
+        metrics["distance"] = _median(distances)
+        if distances.dim():
+            metrics["reached"] = float((distances <= NEAR).double().mean())
     return metrics
 
 
 def _on_data(module: DescentModule, prediction: Tensor, target: Tensor) -> dict[str, float]:
-    metrics = {"test_loss": float(module.loss(prediction, target))}
+    metrics = _over_members("test_loss", module.losses(prediction, target))
     if not target.is_floating_point():
         chosen = prediction.argmax(-1) if prediction.shape[-1] > 1 else (prediction.squeeze(-1) > 0).long()
-        metrics["accuracy"] = float((chosen == target).double().mean())
+        right = (chosen == target).double()
+        metrics["accuracy"] = _median(right.mean() if module.population is None else right.flatten(1).mean(1))
     return metrics
+
+
+def _over_members(name: str, losses: Tensor) -> dict[str, float]:
+    """A loss, or what there is to say of the losses of a population."""
+    if not losses.dim():
+        return {name: float(losses)}
+    finite = torch.isfinite(losses)
+    best = float(losses[finite].min()) if bool(finite.any()) else math.nan
+    return {name: _median(losses), f"best_{name}": best, "members": len(losses), "diverged": int((~finite).sum())}
+
+
+def _median(values: Tensor) -> float:
+    """The value itself; or of several the median (of two middle ones the lower), where NaN counts as infinite."""
+    return float(torch.where(values.isnan(), math.inf, values).median() if values.dim() else values)

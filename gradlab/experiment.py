@@ -15,7 +15,7 @@ from rich.console import Console
 
 from gradlab.backprop import TapeError
 from gradlab.build import Parts, build, make_trainer
-from gradlab.callbacks import GradientLabCallback, StopAtNonFinite
+from gradlab.callbacks import GradientLabCallback, StopAtNonFinite, StopWhenAllDiverged
 from gradlab.data.table import checked_seed
 from gradlab.descent import DescentModule
 from gradlab.errors import BadInput
@@ -103,7 +103,8 @@ class Run:
         self.watching = GradientLabCallback(
             parts.probes, root="model", sinks=[self.tensorboard, self.memory], lines=cfg.lines, strict=True
         )
-        self.stopping = StopAtNonFinite()
+        single = self.module.population is None
+        self.stopping: StopAtNonFinite | StopWhenAllDiverged = StopAtNonFinite() if single else StopWhenAllDiverged()
 
     def go(self) -> float:
         try:
@@ -169,7 +170,7 @@ class Run:
             metrics["steps_compared"] = tally.steps
             metrics["partials_compared"] = tally.partials
             metrics["worst_relative_error"] = tally.worst_error
-        if self.stopping.skipped_steps:
+        if isinstance(self.stopping, StopAtNonFinite) and self.stopping.skipped_steps:
             metrics["steps_skipped_by_the_scaler"] = self.stopping.skipped_steps
         return metrics
 

@@ -143,7 +143,7 @@ class GradientLab:
 
     def before_update(
         self,
-        learning_rates: Iterable[float],
+        learning_rates: Iterable[float | Tensor],
         label: str = "",
         only: Collection[int] | None = None,
         scale: Tensor | None = None,

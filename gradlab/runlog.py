@@ -35,10 +35,18 @@ class RunLog:
     def is_full(self) -> bool:
         return len(self._losses) >= MOST_STEPS
 
-    def add(self, step: int, label: str, loss: Tensor, learning_rates: Iterable[float]) -> None:
-        """Notes one update: its loss (detached), and the learning rate of each of the optimizer's parameter groups."""
+    def add(self, step: int, label: str, loss: Tensor, learning_rates: Iterable[float | Tensor]) -> None:
+        """Notes one update.
+
+        Args:
+            step: its number.
+            label: the optimizer, such as ``optimizer1/``.
+            loss: detached.
+            learning_rates: of each of the optimizer's parameter groups; where the members of a population have several,
+                their median.
+        """
         self._losses.append((step, label, loss))
-        self._rates.append([float(rate) for rate in learning_rates])
+        self._rates.append([float(r.median() if isinstance(r, Tensor) else r) for r in learning_rates])
 
     def drain(self) -> Iterator[Record]:
         """The records since the last drain."""

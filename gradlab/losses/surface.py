@@ -90,6 +90,12 @@ class Surface(nn.Module):
         """The option's name on the command line: ``StyblinskiTang`` is ``styblinski_tang``."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
+    @property
+    def box(self) -> tuple[tuple[float, float], ...]:
+        """An interval for each coordinate: those of ``bounds``, the second one also for every further coordinate."""
+        first, second = self.bounds
+        return (first, *[second] * (self.dimension - 1))
+
     def formula(self, p: Any, m: Any) -> Any:
         """f(p) by the functions of ``m``: p has shape [..., n] and the result [...]."""
         raise NotImplementedError(f"{type(self).__name__} is a surface without a formula(p, m): write one")

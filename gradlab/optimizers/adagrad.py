@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gradlab.optimizers.base import Handwritten, check_not_negative
+from gradlab.optimizers.base import Handwritten, Setting, check_not_negative
 
 
 class Adagrad(Handwritten):
@@ -25,7 +25,7 @@ class Adagrad(Handwritten):
     """
 
     def __init__(
-        self, params: Any, lr: float = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0, maximize: bool = False
+        self, params: Any, lr: Setting = 1e-2, eps: Setting = 1e-10, weight_decay: Setting = 0.0, maximize: bool = False
     ) -> None:
         check_not_negative(eps=eps)
         super().__init__(params, lr, weight_decay, maximize, eps=eps)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gradlab.optimizers.base import Handwritten, check_fraction, check_not_negative
+from gradlab.optimizers.base import Handwritten, Setting, check_fraction, check_not_negative
 
 
 class Adam(Handwritten):
@@ -34,10 +34,10 @@ class Adam(Handwritten):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-3,
-        betas: Sequence[float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        lr: Setting = 1e-3,
+        betas: Sequence[Setting] = (0.9, 0.999),
+        eps: Setting = 1e-8,
+        weight_decay: Setting = 0.0,
         maximize: bool = False,
     ) -> None:
         first, second = betas

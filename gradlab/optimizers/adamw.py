@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from gradlab.optimizers.adam import Adam
+from gradlab.optimizers.base import Setting
 
 
 class AdamW(Adam):
@@ -29,10 +30,10 @@ class AdamW(Adam):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-3,
-        betas: Sequence[float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
+        lr: Setting = 1e-3,
+        betas: Sequence[Setting] = (0.9, 0.999),
+        eps: Setting = 1e-8,
+        weight_decay: Setting = 1e-2,
         maximize: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, maximize)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+Setting: TypeAlias = float | Sequence[float] | Tensor
+
 
 class Handwritten(Optimizer):
     """Calls ``update`` once for each parameter; a rule writes that method, and nothing else.
 
+    A setting is one number, or, for a population, a number for each of its members: P numbers, where the first axis of
+    every parameter counts the P members. Since a rule acts entry by entry, each member then goes its own way.
+
     Args:
         params: the parameters, or groups of them, each a dictionary with settings of its own, as in torch.optim.
-        lr: the learning rate η, at least 0.
-        weight_decay: λ, at least 0: the gradient of the penalty ½ λ ‖θ‖², which is λθ, is added to g.
+        lr: the learning rate η, at least 0; one, or one for each member.
+        weight_decay: λ, at least 0: the gradient of the penalty ½ λ ‖θ‖², which is λθ, is added to g. As ``lr``.
         maximize: whether to go uphill: g counts as −g.
-        settings: further numbers that the rule reads from its group.
+        settings: further numbers that the rule reads from its group, each as ``lr``, or a tuple of such.
 
     Raises:
-        ValueError: a number lies outside its range.
+        ValueError: a number lies outside its range; or there are several, and not as many as a parameter has rows.
 
     Example:
         >>> class SignDescent(Handwritten):
@@ -32,13 +37,30 @@ class Handwritten(Optimizer):
         >>> SignDescent([theta], lr=0.5).step()
         >>> theta.tolist()
         [2.5, -1.5]
+        >>> SignDescent([theta], lr=[0.5, 0.25]).step()  # a learning rate for each row
+        >>> theta.tolist()
+        [2.0, -1.25]
     """
 
     def __init__(
-        self, params: Any, lr: float, weight_decay: float = 0.0, maximize: bool = False, **settings: Any
+        self, params: Any, lr: Setting, weight_decay: Setting = 0.0, maximize: bool = False, **settings: Any
     ) -> None:
         check_not_negative(lr=lr, weight_decay=weight_decay)
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "maximize": maximize, **settings})
+        numbers = {"lr": lr, "weight_decay": weight_decay, **settings}
+        super().__init__(params, {"maximize": maximize, **{name: each(value) for name, value in numbers.items()}})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As in torch.optim.
+
+        Raises:
+            ValueError: as in the class.
+        """
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for name, value in group.items():
+            for numbers in value if isinstance(value, tuple) else (value,):
+                if isinstance(numbers, Tensor) and name != "params":
+                    _check_length(name, numbers, group["params"])
 
     def update(self, p: Tensor, g: Tensor, memory: dict[str, Any], group: dict[str, Any]) -> None:
         """Changes one parameter in place.
@@ -53,7 +75,8 @@ class Handwritten(Optimizer):
 
     def decay(self, p: Tensor, g: Tensor, group: dict[str, Any]) -> Tensor:
         """The gradient with the weight decay in it: g + λθ."""
-        return g + group["weight_decay"] * p if group["weight_decay"] else g
+        decay = group["weight_decay"]
+        return g + decay * p if isinstance(decay, Tensor) or decay else g
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -77,6 +100,7 @@ class Handwritten(Optimizer):
             raise RuntimeError(f"{type(self).__name__} takes dense gradients, and got a sparse one")
         p, g = _real(parameter), _real(gradient)
         g = -g if group["maximize"] else g
+        group = {name: _beside(value, p) for name, value in group.items()}
         self.update(p, self.decay(p, g, group), self.state[parameter], group)
 
 
@@ -88,18 +112,51 @@ def run_closure(closure: Callable[[], Any] | None) -> Any:
         return closure()
 
 
-def check_not_negative(**numbers: float) -> None:
+def each(value: Any) -> Any:
+    """A setting as it stands in a group: a number, a tensor [P] of float64, or a tuple of those; others as they are.
+
+    Example:
+        >>> each(0.1), each([0.1, 0.2])
+        (0.1, tensor([0.1000, 0.2000], dtype=torch.float64))
+    """
+    if isinstance(value, tuple):
+        return tuple(each(one) for one in value)
+    if isinstance(value, str) or not isinstance(value, (Tensor, Sequence)):
+        return value
+    return torch.as_tensor(value if isinstance(value, Tensor) else list(value), dtype=torch.float64)
+
+
+def check_not_negative(**numbers: Setting) -> None:
     """Raise a ValueError that names the first number below 0."""
     for name, value in numbers.items():
-        if not value >= 0:
+        if not bool((torch.as_tensor(each(value)) >= 0).all()):
             raise ValueError(f"{name} has to be at least 0, got {value}: such as a learning rate, it scales a step")
 
 
-def check_fraction(**numbers: float) -> None:
+def check_fraction(**numbers: Setting) -> None:
     """Raise a ValueError that names the first number outside 0 ≤ β < 1."""
     for name, value in numbers.items():
-        if not 0 <= value < 1:
+        found = torch.as_tensor(each(value))
+        if not bool(((found >= 0) & (found < 1)).all()):
             raise ValueError(f"{name} is the share that is kept of the past: at least 0 and below 1, got {value}")
+
+
+def _check_length(name: str, numbers: Tensor, parameters: Sequence[Tensor]) -> None:
+    rows = [p.shape[0] if p.dim() else 0 for p in parameters]
+    if numbers.dim() == 1 and all(len(numbers) == count for count in rows):
+        return
+    size = f"{len(numbers)} numbers" if numbers.dim() == 1 else f"a tensor of shape {list(numbers.shape)}"
+    raise ValueError(
+        f"{name} is {size}, and the parameters have {', '.join(map(str, sorted(set(rows))))} rows: give one number, or "
+        "for a population (model.population) one for each of its members"
+    )
+
+
+def _beside(value: Any, p: Tensor) -> Any:
+    """A setting of P numbers, shaped so that each meets its own row of p, and in p's precision."""
+    if isinstance(value, tuple):
+        return tuple(_beside(one, p) for one in value)
+    return value.to(p).reshape(-1, *[1] * (p.dim() - 1)) if isinstance(value, Tensor) else value
 
 
 def _real(tensor: Tensor) -> Tensor:

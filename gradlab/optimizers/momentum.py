@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gradlab.optimizers.base import Handwritten, check_fraction
+from gradlab.optimizers.base import Handwritten, Setting, check_fraction
 
 
 class Momentum(Handwritten):
@@ -28,9 +28,9 @@ class Momentum(Handwritten):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-3,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
+        lr: Setting = 1e-3,
+        momentum: Setting = 0.9,
+        weight_decay: Setting = 0.0,
         maximize: bool = False,
     ) -> None:
         check_fraction(momentum=momentum)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gradlab.optimizers.base import Handwritten, check_fraction, check_not_negative
+from gradlab.optimizers.base import Handwritten, Setting, check_fraction, check_not_negative
 
 
 class Rmsprop(Handwritten):
@@ -29,10 +29,10 @@ class Rmsprop(Handwritten):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-2,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        lr: Setting = 1e-2,
+        alpha: Setting = 0.99,
+        eps: Setting = 1e-8,
+        weight_decay: Setting = 0.0,
         maximize: bool = False,
     ) -> None:
         check_fraction(alpha=alpha)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gradlab.optimizers.base import Handwritten
+from gradlab.optimizers.base import Handwritten, Setting
 
 
 class Sgd(Handwritten):
@@ -23,7 +23,7 @@ class Sgd(Handwritten):
         H. Robbins, S. Monro, *A stochastic approximation method*, Annals of Mathematical Statistics 22(3), 1951.
     """
 
-    def __init__(self, params: Any, lr: float = 1e-3, weight_decay: float = 0.0, maximize: bool = False) -> None:
+    def __init__(self, params: Any, lr: Setting = 1e-3, weight_decay: Setting = 0.0, maximize: bool = False) -> None:
         super().__init__(params, lr, weight_decay, maximize)
 
     def update(self, p: Tensor, g: Tensor, memory: dict[str, Any], group: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Probes: each measures one thing in a step and returns records. A probe never writes anything."""
 
 from gradlab.probes.agreement import AgreementProbe
+from gradlab.probes.arrivals import ArrivalProbe
 from gradlab.probes.base import Probe, Step
 from gradlab.probes.chain import ChainRuleProbe
 from gradlab.probes.dead_units import DeadUnitsProbe
@@ -12,6 +13,7 @@ from gradlab.probes.snapshots import SnapshotProbe
 
 __all__ = [
     "AgreementProbe",
+    "ArrivalProbe",
     "ChainRuleProbe",
     "DeadUnitsProbe",
     "GradientProbe",

@@ -24,5 +24,6 @@ class PathProbe:
         self.largest = largest
 
     def measure(self, step: Step) -> Iterator[Record]:
-        if list(step.parameters) == ["theta"] and step.parameters["theta"].numel() <= self.largest:
-            yield Array("path/point", step.index, step.parameters["theta"].detach().cpu().numpy().copy())
+        theta = step.parameters.get("theta")
+        if theta is not None and len(step.parameters) == 1 and theta.dim() == 1 and theta.numel() <= self.largest:
+            yield Array("path/point", step.index, theta.detach().cpu().numpy().copy())
