@@ -17,14 +17,15 @@ def surface_records(surface: Surface, memory: MemorySink) -> list[Array]:
 
     Args:
         surface: of dimension 2; for any other there is no picture, and the result is empty.
-        memory: holds the path as ``path/point``.
+        memory: holds the path as ``path/point``, or those of a population as ``path/points``.
 
     Returns:
         Arrays ``surface/x`` [m], ``surface/y`` [n], ``surface/z`` [n, m] and ``surface/minimizers`` [k, 2].
     """
     if surface.dimension != 2:
         return []
-    path = memory.arrays("path/point")[1] if "path/point" in memory.tags("path/") else np.empty((0, 2))
+    paths = [memory.arrays(tag)[1].reshape(-1, 2) for tag in memory.tags("path/")]
+    path = np.concatenate([np.empty((0, 2)), *paths])
     x, y = (_axis(window, path[:, i]) for i, window in enumerate(surface.bounds))
     grid = torch.from_numpy(np.stack(np.meshgrid(x, y), axis=-1))
     with torch.no_grad():

@@ -24,7 +24,7 @@ def draw(memory: MemorySink, *, loss_name: str = "loss", tolerance: float | None
         tolerance: the largest relative error that counts as agreement; None draws no line for it.
 
     Returns:
-        The figures by name: ``overview``, ``contour``, ``loss``, ``gradient_flow``, ``flow_profile``,
+        The figures by name: ``overview``, ``contour``, ``paths``, ``loss``, ``gradient_flow``, ``flow_profile``,
         ``chain_rule``, ``partials``, ``partial_matrices``, ``updates``, ``agreement``; those whose
         records did not come are left out.
 

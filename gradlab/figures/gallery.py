@@ -15,6 +15,7 @@ from gradlab.figures import (
     overview,
     partial_matrices,
     partials,
+    paths,
     style,
     updates,
 )
@@ -38,6 +39,7 @@ def makers(loss_name: str, tolerance: float | None) -> dict[str, Maker]:
     return {
         "overview": Maker(overview.ready, lambda memory: overview.figure(memory, tolerance)),
         "contour": Maker(contour.ready, lambda memory: contour.figure(memory, loss_name)),
+        "paths": Maker(paths.ready, lambda memory: paths.figure(memory, loss_name)),
         "loss": Maker(loss.ready, loss.figure),
         "gradient_flow": Maker(flow.ready, flow.figure),
         "flow_profile": Maker(flow_profile.ready, flow_profile.figure),

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from gradlab.figures import agreement, chain, contour, flow, loss, style
+from gradlab.figures import agreement, chain, flow, loss, style
 from gradlab.sinks import MemorySink
 
 
@@ -13,7 +13,7 @@ def ready(memory: MemorySink) -> bool:
         >>> ready(MemorySink())
         False
     """
-    return all(part.ready(memory) for part in (loss, flow, chain, agreement)) and not contour.ready(memory)
+    return all(part.ready(memory) for part in (loss, flow, chain, agreement)) and not memory.tags("path/")
 
 
 def figure(memory: MemorySink, tolerance: float | None = None) -> Figure:
