@@ -4,9 +4,8 @@ import random
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from gradlab.backprop import Gradients, MissingRuleError, Tape, TapeError
-
 if TYPE_CHECKING:
+    from gradlab.backprop import Gradients, MissingRuleError, Tape, TapeError
     from gradlab.callbacks import GradientLabCallback
     from gradlab.checking import GradientError, check
     from gradlab.loading import load
@@ -24,10 +23,15 @@ __all__ = [
     "watch",
 ]
 
-# Lightning and TensorBoard take seconds to import, and whoever only uses the tape needs neither.
+# torch, Lightning and TensorBoard take seconds to import: whoever only uses the tape needs no more than the first, and
+# TensorBoard, which imports this package at every start for its Gradlab tab, none of them.
 _LATE = {
     "GradientError": "gradlab.checking",
     "GradientLabCallback": "gradlab.callbacks",
+    "Gradients": "gradlab.backprop",
+    "MissingRuleError": "gradlab.backprop",
+    "Tape": "gradlab.backprop",
+    "TapeError": "gradlab.backprop",
     "check": "gradlab.checking",
     "load": "gradlab.loading",
     "watch": "gradlab.watching",

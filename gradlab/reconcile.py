@@ -30,7 +30,7 @@ HOOK = "BackwardHookFunction"  # what a module's full backward hooks run in
 # A reentrant checkpoint runs a backward pass of its own, in which the leaves' gradients go past the outer graph.
 CHECKPOINT = "CheckpointFunctionBackward"
 
-__all__ = ["Culprit", "GraphWatch", "Reconciliation", "reconcile"]
+__all__ = ["Culprit", "GraphWatch", "Passed", "Reconciliation", "reconcile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,24 @@ class Culprit:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """A gradient that a node of autograd's passes down, and the same by hand.
+
+    Attributes:
+        agreement: the comparison of the two.
+        terms: the operations of that node, from the loss down.
+        value: whose gradient it is.
+        manual, autograd: the gradient; None where there is none.
+    """
+
+    agreement: Agreement
+    terms: tuple[Term, ...]
+    value: Value
+    manual: Tensor | None
+    autograd: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciliation:
     """Manual against autograd for one backward pass.
 
@@ -83,6 +101,15 @@ class Reconciliation:
     culprit: Culprit | None = None
     note: str = ""
     unmatched: tuple[str, ...] = ()
+    _every: Callable[[], dict[Entry, Passed]] = field(default=dict, repr=False, compare=False)
+
+    def by_operation(self) -> dict[Entry, Passed]:
+        """What each operation passes down, manual against autograd: of its downstream gradients the one worst off.
+
+        Operations of one node of autograd's share its comparison; those for which autograd has no node have none. Ask
+        before the gradients are changed.
+        """
+        return self._every()
 
     @property
     def ok(self) -> bool:
@@ -118,11 +145,15 @@ def reconcile(
     if not all(a.ok for a in agreements.values()):  # in mixed precision, the gradients' own dtype promises too much
         through = coarsest({g.dtype for term in terms for g in term.upstream if g is not None})
         agreements = compare(pairs, through)
+
+    def every() -> dict[Entry, Passed]:
+        return _Blame(watch, terms, label, through).every()
+
     if all(a.ok for a in agreements.values()):
-        return Reconciliation(agreements, unmatched=unmatched)
+        return Reconciliation(agreements, unmatched=unmatched, _every=every)
     culprit = _Blame(watch, terms, label, through).culprit()
     note = "" if culprit else _without_culprit(unmatched, watch)
-    return Reconciliation(agreements, culprit, note, unmatched)
+    return Reconciliation(agreements, culprit, note, unmatched, every)
 
 
 def _leaf_pairs(watch: GraphWatch, gradients: Gradients, parameters: Mapping[str, Tensor]) -> dict[str, tuple]:
@@ -231,6 +262,22 @@ class _Blame:
                 if is_given_the_same:
                     return suspect
         return suspect
+
+    def every(self) -> dict[Entry, Passed]:
+        """The worst comparison of each node's downstream gradients, for each of its operations."""
+        flows: list[tuple[Node, _Flow]] = []
+        for node, terms in self.terms_of.items():
+            if node in self.watch.downstream:
+                sent = self._flows(node, terms).values()
+                flows += [(node, f) for f in sent if f.manual and _same_shape(f.total, f.autograd)]
+        found = compare({str(i): (f.total, f.autograd) for i, (_, f) in enumerate(flows)}, self.through)
+        worst: dict[Node, Passed] = {}
+        for agreement in found.values():
+            node, flow = flows[int(agreement.name)]
+            if node not in worst or not agreement.error <= worst[node].agreement.error:
+                operations = tuple(self.terms_of[node])
+                worst[node] = Passed(agreement, operations, flow.manual[0][0], flow.total, flow.autograd)
+        return {term.entry: passed for passed in worst.values() for term in passed.terms}
 
     def _writer(self, node: Node) -> Culprit:
         """A backward that changed what other branches of the graph use too: no later comparison tells anything."""

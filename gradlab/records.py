@@ -122,4 +122,19 @@ class Breakdown:
     terms: tuple[Term, ...]
 
 
-Record: TypeAlias = Scalar | ScalarBlock | Histogram | HistogramBlock | Array | Text | Figure | Hparams | Breakdown
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """How the operations of a backward pass hang together: what stays the same from step to step.
+
+    Its numbers come as an `Array` under ``<tag>/values``, a vector for each step. ``structure`` is JSON: wherever a number
+    belongs that changes with the step, it has the number's place in that vector.
+    """
+
+    tag: str
+    step: int
+    structure: str
+
+
+Record: TypeAlias = (
+    Scalar | ScalarBlock | Histogram | HistogramBlock | Array | Text | Figure | Hparams | Breakdown | Graph
+)

@@ -34,7 +34,7 @@ from gradlab.backprop.chain.numbers import Local, Numbers, Readings, content_of,
 from gradlab.backprop.chain.text import table
 from gradlab.backprop.chain.wording import worded
 from gradlab.backprop.sweep import Term
-from gradlab.backprop.values import Value
+from gradlab.backprop.values import Entry, Value
 
 READABLE = 16
 
@@ -46,11 +46,15 @@ class Content:
     Attributes:
         shape, dtype: of the tensor.
         numbers: its entries, nested as its dimensions are; None where they are too many, or overwritten since.
+        l2, mean: its L2 norm and the mean of its entries, where the breakdown was asked for them; None where it was
+            overwritten since, and of what is not floating.
     """
 
     shape: tuple[int, ...]
     dtype: str
     numbers: Numbers | None
+    l2: float | None = None
+    mean: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,7 @@ class _Source:
     model: nn.Module | None
     names: Mapping[str, Tensor]
     readable: int
+    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +220,7 @@ class Breakdown:
     terms: tuple[BreakdownTerm, ...]
     path_sums: dict[str, PathSum]
     _source: _Source = field(repr=False, compare=False)
+    _graph: Graph = field(repr=False, compare=False)
 
     @classmethod
     def of(
@@ -223,6 +229,7 @@ class Breakdown:
         model: nn.Module | None = None,
         names: Mapping[str, Tensor] | None = None,
         readable: int = READABLE,
+        measured: bool = False,
     ) -> Breakdown:
         """The breakdown of a sweep, operation by operation. Make it before the optimizer's step.
 
@@ -234,6 +241,7 @@ class Breakdown:
             model: names and module paths are relative to it; by default to the outermost module called.
             names: names for further tensors, intermediate ones included.
             readable: tensors of at most this many entries are kept with their numbers.
+            measured: whether the norm and the mean of every value are taken too, as they are of every gradient.
 
         Example:
             >>> import torch
@@ -249,7 +257,7 @@ class Breakdown:
             >>> [(i.symbol, i.name, i.how) for i in breakdown.terms[-1].inputs]
             [('C', 'bias', ()), ('A', 'input', ()), ('B', 'weight', ('transposed',))]
         """
-        return cls._from(_Source(graph_of(terms), model, names or {}, readable))
+        return cls._from(_Source(graph_of(terms), model, names or {}, readable, measured))
 
     @classmethod
     def of_modules(
@@ -293,8 +301,13 @@ class Breakdown:
     @classmethod
     def _from(cls, source: _Source, graph: Graph | None = None) -> Breakdown:
         with torch.no_grad():
-            writer = _Writer(source, source.graph if graph is None else graph)
-            return cls(writer.terms(), writer.path_sums(), source)
+            graph = source.graph if graph is None else graph
+            writer = _Writer(source, graph)
+            return cls(writer.terms(), writer.path_sums(), source, graph)
+
+    def recorded(self, place: int) -> tuple[Entry, ...]:
+        """What the tape recorded for the term at a place (from 1): one operation, or those of a module."""
+        return tuple(term.entry for term in self._graph.blocks[place - 1].terms)
 
     def table(self, numbers: bool = False) -> str:
         """The chain rule as plain text, one use of a value a line, then the path sums.
@@ -342,7 +355,11 @@ class _Writer:
         self._places = {block: place for place, block in enumerate(graph.blocks, 1)}
         locals_ = [local.tensor for each in self._locals for local in each.values()]
         contents = [content for content in self._contents.values() if content is not None]
-        self._readings = Readings(self._gradients(), contents, locals_, source.readable)
+        self._measured = (
+            {v: t for v in _values_of(graph) if (t := _measurable(v)) is not None} if source.measured else {}
+        )
+        statistics = [*self._gradients(), *self._measured.values()]
+        self._readings = Readings(statistics, contents, locals_, source.readable)
 
     def terms(self) -> tuple[BreakdownTerm, ...]:
         return tuple(self._term(place, block) for place, block in enumerate(self._graph.blocks, 1))
@@ -427,8 +444,10 @@ class _Writer:
         return Contribution(place, f"{self._operations[place - 1]} #{place}", symbol, gradient)
 
     def _content(self, value: Value) -> Content:
-        tensor = value.tensor
-        return Content(tuple(tensor.shape), _dtype(tensor), self._readings.numbers(self._contents.get(value)))
+        tensor, measured = value.tensor, self._measured.get(value)
+        found = None if measured is None else self._readings.statistics(measured)
+        l2, mean = (None, None) if found is None else (found.l2, found.mean)
+        return Content(tuple(tensor.shape), _dtype(tensor), self._readings.numbers(self._contents.get(value)), l2, mean)
 
     def _gradient(self, gradient: Tensor) -> GradientContent:
         """What is downstream of one term is upstream of another, and part of a sum: written once."""
@@ -450,6 +469,11 @@ def _values_of(graph: Graph) -> Iterable[Value]:
         for use in block.uses:
             yield from (use.value, use.argument)
     yield from graph.uses
+
+
+def _measurable(value: Value) -> Tensor | None:
+    content = content_of(value) if value.is_differentiable else None
+    return content if content is not None and content.numel() else None
 
 
 def _operation(block: Block) -> str:

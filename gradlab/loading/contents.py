@@ -20,14 +20,14 @@ from tensorboard.compat.proto.types_pb2 import DataType
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util.tensor_util import make_ndarray
 
-from gradlab.records import Array, Breakdown, Histogram, HistogramBlock, Scalar, ScalarBlock, Text
+from gradlab.records import Array, Breakdown, Graph, Histogram, HistogramBlock, Scalar, ScalarBlock, Text
 from gradlab.sinks.tensorboard import summaries
 from gradlab.sinks.tensorboard.blocks import BlockReader
 from gradlab.sinks.unfold import unfold
 
 # The steps [n] int64 of one tag and its points [n]: float64 of scalars, records of anything else.
 Series: TypeAlias = tuple[np.ndarray, np.ndarray]
-Kind: TypeAlias = type[Scalar] | type[Histogram] | type[Array] | type[Text] | type[Breakdown]
+Kind: TypeAlias = type[Scalar] | type[Histogram] | type[Array] | type[Text] | type[Breakdown] | type[Graph]
 
 BLOCKS = ("gradlab/scalars/", "gradlab/histograms/")
 
@@ -133,7 +133,9 @@ class Contents:
                 self._add_record(Histogram(tag, step, np.append(left, right[-1:]), counts))
             case "text":
                 self._add_record(Text(tag, step, b"\n\n".join(value.tensor.string_val).decode(errors="replace")))
-            case "gradlab" if value.tensor.dtype != DataType.DT_STRING:
+            case "gradlab" if value.tensor.dtype == DataType.DT_STRING:
+                self._add_record(Graph(tag, step, value.tensor.string_val[0].decode(errors="replace")))
+            case "gradlab":
                 self._add_record(Array(tag, step, _numbers(value.tensor)))
 
     def _learn(self, tag: str, metadata: Any) -> None:
@@ -155,7 +157,7 @@ class Contents:
             if kind is not None:
                 self.settings[name] = getattr(hparams[name], kind)
 
-    def _add_record(self, record: Histogram | Array | Text | Breakdown) -> None:
+    def _add_record(self, record: Histogram | Array | Text | Breakdown | Graph) -> None:
         points = self._others[type(record), record.tag]
         points.steps.append(record.step)
         points.values.append(record)

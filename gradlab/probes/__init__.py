@@ -6,6 +6,7 @@ from gradlab.probes.base import Probe, Step
 from gradlab.probes.chain import ChainRuleProbe
 from gradlab.probes.dead_units import DeadUnitsProbe
 from gradlab.probes.gradients import GradientProbe
+from gradlab.probes.graph import GraphProbe
 from gradlab.probes.partials import PartialsProbe
 from gradlab.probes.path import PathProbe
 from gradlab.probes.skips import SkipProbe
@@ -17,6 +18,7 @@ __all__ = [
     "ChainRuleProbe",
     "DeadUnitsProbe",
     "GradientProbe",
+    "GraphProbe",
     "PartialsProbe",
     "PathProbe",
     "Probe",

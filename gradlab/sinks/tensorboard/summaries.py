@@ -8,6 +8,7 @@
 | Figure | Images | PNG with its width and height |
 | Array | Gradlab | tensor of the plugin `gradlab` |
 | Breakdown, besides | Gradlab | JSON under `gradlab/breakdown/<tag>` |
+| Graph | Gradlab | JSON |
 | Hparams | HParams | three messages: what is compared, this run's settings, how it ended |
 
 The tensors of a tag need metadata that say which tab they are for; only a tag's first are read.
@@ -36,7 +37,7 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.metadata import NULL_TENSOR
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
-from gradlab.records import Array, Breakdown, Figure, Histogram, Hparams, Term, Text
+from gradlab.records import Array, Breakdown, Figure, Graph, Histogram, Hparams, Term, Text
 from gradlab.sinks.markdown import breakdown_table
 from gradlab.sinks.tensorboard import layout
 
@@ -58,7 +59,7 @@ def scalar(summary: Summary, tag: str, value: float) -> None:
     summary.value.add(tag=tag, simple_value=value)
 
 
-def tensor(summary: Summary, record: Array | Histogram | Text | Breakdown, *, first: bool) -> None:
+def tensor(summary: Summary, record: Array | Histogram | Text | Breakdown | Graph, *, first: bool) -> None:
     """Add a record that TensorBoard keeps as a tensor.
 
     Args:
@@ -184,9 +185,11 @@ def hparams(summary: Summary, record: Hparams, started: float) -> None:
         summary.value.add(tag=f"_hparams_/{name}", tensor=NULL_TENSOR, metadata=metadata)
 
 
-def _tensor_of(record: Array | Histogram | Text | Breakdown) -> tuple[str, TensorProto]:
+def _tensor_of(record: Array | Histogram | Text | Breakdown | Graph) -> tuple[str, TensorProto]:
     if isinstance(record, Array):
         return "gradlab", _numbers(record.values)
+    if isinstance(record, Graph):
+        return "gradlab", _string(record.structure)
     if isinstance(record, Histogram):
         columns = [record.edges[:-1], record.edges[1:], record.counts]
         return "histograms", _numbers(np.stack(columns, axis=1, dtype=np.float64))

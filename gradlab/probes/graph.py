@@ -1,0 +1,206 @@
+"""The backward pass as a graph: operations, values and uses, each with its numbers, for the Gradlab tab."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from gradlab.agreement import Agreement
+from gradlab.backprop import Breakdown, Entry
+from gradlab.backprop.breakdown import BreakdownTerm, Content, GradientContent, PathSum, TermInput
+from gradlab.probes.base import Need, Step
+from gradlab.probes.slots import Slots
+from gradlab.reconcile import Passed
+from gradlab.records import Array, Graph, Record
+from gradlab.schedules import Schedule, every
+from gradlab.tensors import dense
+from gradlab.witnesses.operation import numeric_downstream
+
+SCHEMA = 1
+
+
+class GraphProbe:
+    """What the Gradlab tab draws: the structure once, and a vector of numbers for each step.
+
+    The structure changes only where the forward pass does; then it is written again under a number of its own. Of every
+    operation there are the norms of its upstream and downstream gradients, their ratio, how far manual and autograd lie
+    apart in what it passes down, and the worst entry of that by three witnesses: manual, autograd and numeric (a finite
+    difference of that operation alone). Of every value there are its own norm and mean, and those of its gradient.
+
+    Args:
+        schedule: the steps to look at; every 10th by default.
+        readable: tensors of at most this many entries come with their numbers, and so do small local derivatives.
+        most: of a backward pass with more operations than this, only the last ones before the loss are drawn.
+    """
+
+    needs: Need = "reconciliation"
+
+    def __init__(self, schedule: Schedule | None = None, readable: int = 9, most: int = 2000) -> None:
+        self.schedule = schedule or every(10)
+        self.readable = readable
+        self.most = most
+        self._known: dict[str, str] = {}
+
+    def measure(self, step: Step) -> Iterator[Record]:
+        assert step.terms is not None
+        assert step.reconciliation is not None
+        terms = step.terms[: self.most]
+        breakdown = Breakdown.of(terms, step.root, readable=self.readable, measured=True)
+        slots = Slots()
+        document = _Document(breakdown, step, slots).content()
+        structure = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        key = hashlib.sha256(structure.encode()).hexdigest()
+        if key not in self._known:
+            self._known[key] = f"graph/{len(self._known)}"
+            yield Graph(self._known[key], step.index, structure)
+        yield Array(f"{self._known[key]}/values", step.index, slots.vector())
+
+
+class _Document:
+    """One breakdown as what JSON can hold; numbers that change with the step are places in a vector."""
+
+    def __init__(self, breakdown: Breakdown, step: Step, slots: Slots) -> None:
+        assert step.reconciliation is not None
+        self._breakdown = breakdown
+        self._step = step
+        self._slots = slots
+        self._scale = 1.0 if step.scale is None else float(step.scale)
+        self._leaves = step.reconciliation.agreements
+        self._passed = step.reconciliation.by_operation()
+        self._edges: list[dict[str, Any]] = []
+
+    def content(self) -> dict[str, Any]:
+        operations = [self._operation(term) for term in self._breakdown.terms]
+        return {
+            "schema": SCHEMA,
+            "loss": self._slots.add(float(self._step.loss)),
+            "operations": operations,
+            "values": [self._value(path_sum) for path_sum in self._breakdown.path_sums.values()],
+            "edges": self._edges,
+        }
+
+    def _operation(self, term: BreakdownTerm) -> dict[str, Any]:
+        (entry,) = self._breakdown.recorded(term.place)
+        for used in term.inputs:
+            self._edges.append(self._edge(term, used))
+        settings = "".join(f", {name} = {value:.6g}" for name, value in term.settings.items())
+        outputs = [o for o in term.outputs if o.upstream is not None]
+        return {
+            "name": f"{term.operation} #{term.place}",
+            "operation": term.operation,
+            "module": term.module,
+            "formula": term.formula + settings,
+            "local": term.local,
+            "line": term.line,
+            "outputs": [o.name for o in term.outputs],
+            "shape": self._shape(outputs[0].content.shape if outputs else ()),
+            "value": self._content(outputs[0].content) if outputs else None,
+            "upstream": self._gradient(outputs[0].upstream) if outputs and outputs[0].upstream else None,
+            "downstream": self._number(term.downstream),
+            "gain": self._slots.add(math.nan if term.gain is None else term.gain),
+            "agreement": self._operation_agreement(entry),
+        }
+
+    def _edge(self, term: BreakdownTerm, used: TermInput) -> dict[str, Any]:
+        return {
+            "value": used.name,
+            "operation": term.place - 1,
+            "symbol": used.symbol,
+            "kind": used.kind,
+            "how": list(used.how),
+            "shape": self._shape(used.content.shape),
+            "local": None if used.local is None else self._slots.add_all(used.local),
+            "is_jacobian": used.is_jacobian,
+            "downstream": None if used.downstream is None else self._gradient(used.downstream),
+            "gain": self._slots.add(math.nan if used.gain is None else used.gain),
+        }
+
+    def _value(self, path_sum: PathSum) -> dict[str, Any]:
+        return {
+            "name": path_sum.name,
+            "kind": path_sum.kind,
+            "made_by": None if path_sum.made_by is None else path_sum.made_by - 1,
+            "shape": self._shape(path_sum.content.shape),
+            "dtype": path_sum.content.dtype,
+            "value": self._content(path_sum.content),
+            "gradient": self._gradient(path_sum.gradient),
+            "contributions": [
+                {
+                    "operation": None if c.place is None else c.place - 1,
+                    "symbol": c.symbol,
+                    "gradient": self._gradient(c.gradient),
+                }
+                for c in path_sum.contributions
+            ],
+            "agreement": self._leaf_agreement(path_sum.name),
+        }
+
+    def _content(self, content: Content) -> dict[str, Any]:
+        l2, mean = (math.nan if each is None else each for each in (content.l2, content.mean))
+        numbers = None if content.numbers is None else self._slots.add_all(content.numbers)
+        return {"l2": self._slots.add(l2), "mean": self._slots.add(mean), "numbers": numbers}
+
+    def _gradient(self, gradient: GradientContent) -> dict[str, Any]:
+        numbers = None if gradient.numbers is None else self._slots.add_all(gradient.numbers, self._scale)
+        return {
+            "l2": self._number(gradient.l2),
+            "linf": self._number(gradient.linf),
+            "mean": self._number(gradient.mean),
+            "numbers": numbers,
+        }
+
+    def _agreement(self, found: Agreement, worst: tuple[float, float, float, float]) -> dict[str, Any]:
+        """Of a comparison: the relative error, what rounding explains, and the worst entry by each witness."""
+        at, manual, autograd, numeric = worst
+        return {
+            "error": self._slots.add(found.error),
+            "tolerance": self._slots.add(found.tolerance),
+            "entry": self._slots.add(at),
+            "manual": self._number(manual),
+            "autograd": self._number(autograd),
+            "numeric": self._number(numeric),
+        }
+
+    def _operation_agreement(self, entry: Entry) -> dict[str, Any] | None:
+        passed = self._passed.get(entry)
+        return None if passed is None else self._agreement(passed.agreement, _worst(passed))
+
+    def _leaf_agreement(self, name: str) -> dict[str, Any] | None:
+        found = self._leaves.get(name)
+        if found is None:
+            return None
+        return self._agreement(found, (math.nan, _real(found.manual), _real(found.autograd), math.nan))
+
+    def _shape(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """A shape is a number that changes: the last batch of an epoch may be smaller."""
+        return self._slots.add_all([float(size) for size in shape])
+
+    def _number(self, number: float | None) -> int:
+        """A gradient's number without the factor of a gradient scaler."""
+        return self._slots.add(math.nan if number is None else number / self._scale)
+
+
+def _worst(passed: Passed) -> tuple[float, float, float, float]:
+    """The entry at which two gradients differ most, counted over the flattened tensor, and its number by each witness.
+
+    Where they differ nowhere it is the entry of largest magnitude.
+    """
+    manual, autograd = passed.manual, passed.autograd
+    if manual is None or autograd is None or manual.is_complex() or not manual.numel():
+        return math.nan, math.nan, math.nan, math.nan
+    manual, autograd = dense(manual.detach()), dense(autograd.detach())
+    apart = (manual - autograd).abs()
+    at = int((apart if bool(apart.any()) else manual.abs()).argmax())
+    index = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), manual.shape))
+    fits = manual.shape == passed.value.tensor.shape
+    numeric = numeric_downstream(passed.terms, passed.value, index) if fits else math.nan
+    return at, float(manual[index]), float(autograd[index]), numeric
+
+
+def _real(number: float | complex | None) -> float:
+    return math.nan if number is None or isinstance(number, complex) else float(number)

@@ -1,0 +1,15 @@
+// Graph: not drawn yet.
+
+import { notice, refill } from "../dom.js";
+
+/** @type {import("../main.js").Panel} */
+export const graph = {
+  id: "graph",
+  title: "Graph",
+  lacks: "This run has no data for this panel.",
+  has: () => false,
+  async mount(root) {
+    refill(root, notice("Nothing yet."));
+    return { steps: [], update() {}, async reload() {} };
+  },
+};
