@@ -132,7 +132,7 @@ def _write_events(cfg: DictConfig, folder: Path, found: Findings, pictures: Mapp
     numbers = {f"study/{name}": float(value) for name, value in found.numbers.items()}
     records: list[Record] = [Figure(f"figure/{name}", 0, picture) for name, picture in pictures.items()]
     records += [Scalar(tag, 0, value) for tag, value in numbers.items()]
-    records.append(Hparams(settings_of(cfg), numbers))
+    records += [*found.records, Hparams(settings_of(cfg), numbers)]
     with closing(TensorBoardSink(folder)) as sink:
         sink.write(records)
 

@@ -15,7 +15,7 @@ from gradlab.backprop import Breakdown, Entry
 from gradlab.backprop.breakdown import BreakdownTerm, Content, GradientContent, PathSum, TermInput
 from gradlab.probes.base import Need, Step
 from gradlab.probes.slots import Slots
-from gradlab.reconcile import Passed
+from gradlab.reconcile import Passed, Reconciliation
 from gradlab.records import Array, Graph, Record
 from gradlab.schedules import Schedule, every
 from gradlab.tensors import dense
@@ -42,43 +42,66 @@ class GraphProbe:
 
     def __init__(self, schedule: Schedule | None = None, readable: int = 9, most: int = 2000) -> None:
         self.schedule = schedule or every(10)
-        self.readable = readable
         self.most = most
-        self._known: dict[str, str] = {}
+        self._writer = GraphWriter(readable)
 
     def measure(self, step: Step) -> Iterator[Record]:
         assert step.terms is not None
         assert step.reconciliation is not None
-        terms = step.terms[: self.most]
-        breakdown = Breakdown.of(terms, step.root, readable=self.readable, measured=True)
+        scale = 1.0 if step.scale is None else float(step.scale)
+        breakdown = Breakdown.of(step.terms[: self.most], step.root, readable=self._writer.readable, measured=True)
+        yield from self._writer.records(breakdown, step.reconciliation, float(step.loss), step.index, scale)
+
+
+class GraphWriter:
+    """Writes breakdowns as records of a graph: a structure only where it has not been written before.
+
+    Args:
+        readable: the breakdowns hold the numbers of tensors of at most this many entries.
+    """
+
+    def __init__(self, readable: int = 9) -> None:
+        self.readable = readable
+        self._known: dict[str, str] = {}
+
+    def records(
+        self, breakdown: Breakdown, reconciliation: Reconciliation, loss: float, step: int, scale: float = 1.0
+    ) -> Iterator[Record]:
+        """A `Graph` where the structure is new, and an `Array` of the numbers.
+
+        Args:
+            breakdown: measured, of a backward pass.
+            reconciliation: of the same.
+            loss: its value.
+            step: under which the records stand.
+            scale: by what a gradient scaler has multiplied every gradient.
+        """
         slots = Slots()
-        document = _Document(breakdown, step, slots).content()
+        document = _Document(breakdown, reconciliation, slots, scale).content(loss)
         structure = json.dumps(document, ensure_ascii=False, allow_nan=False)
         key = hashlib.sha256(structure.encode()).hexdigest()
         if key not in self._known:
             self._known[key] = f"graph/{len(self._known)}"
-            yield Graph(self._known[key], step.index, structure)
-        yield Array(f"{self._known[key]}/values", step.index, slots.vector())
+            yield Graph(self._known[key], step, structure)
+        yield Array(f"{self._known[key]}/values", step, slots.vector())
 
 
 class _Document:
     """One breakdown as what JSON can hold; numbers that change with the step are places in a vector."""
 
-    def __init__(self, breakdown: Breakdown, step: Step, slots: Slots) -> None:
-        assert step.reconciliation is not None
+    def __init__(self, breakdown: Breakdown, reconciliation: Reconciliation, slots: Slots, scale: float) -> None:
         self._breakdown = breakdown
-        self._step = step
         self._slots = slots
-        self._scale = 1.0 if step.scale is None else float(step.scale)
-        self._leaves = step.reconciliation.agreements
-        self._passed = step.reconciliation.by_operation()
+        self._scale = scale
+        self._leaves = reconciliation.agreements
+        self._passed = reconciliation.by_operation()
         self._edges: list[dict[str, Any]] = []
 
-    def content(self) -> dict[str, Any]:
+    def content(self, loss: float) -> dict[str, Any]:
         operations = [self._operation(term) for term in self._breakdown.terms]
         return {
             "schema": SCHEMA,
-            "loss": self._slots.add(float(self._step.loss)),
+            "loss": self._slots.add(loss),
             "operations": operations,
             "values": [self._value(path_sum) for path_sum in self._breakdown.path_sums.values()],
             "edges": self._edges,

@@ -11,6 +11,7 @@ from torch import nn
 
 from gradlab.errors import BadInput
 from gradlab.losses import Surface
+from gradlab.records import Record
 from gradlab.sinks import MemorySink
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Findings:
         errors: of two witnesses to the same number, as relative errors by name; none may exceed ``tolerance``.
         tolerance: the largest that rounding explains.
         statuses: how the runs of the study ended.
+        records: further records for its event file, such as those of the Gradlab tab.
     """
 
     numbers: dict[str, float] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class Findings:
     errors: dict[str, float] = field(default_factory=dict)
     tolerance: float = 1e-7
     statuses: dict[str, str] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
 
 
 class Setting(Protocol):

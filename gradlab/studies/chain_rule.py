@@ -10,6 +10,9 @@ import torch
 
 from gradlab.backprop import Breakdown, Tape, Term
 from gradlab.errors import BadInput
+from gradlab.probes.graph import GraphWriter
+from gradlab.reconcile import GraphWatch, reconcile
+from gradlab.records import Record
 from gradlab.studies.base import Findings, Setting
 from gradlab.studies.expression import Expression
 from gradlab.studies.expression_graph import Graph, Path, graph_of, product, readable, route
@@ -48,7 +51,7 @@ class ChainRule:
     def __call__(self, setting: Setting) -> Findings:
         from gradlab.figures import expression_graph, path_sums  # matplotlib is slow to import
 
-        graph = self._follow()
+        graph, records = self._follow()
         paths = {node.name: list(graph.paths(node.name)) for node in graph.variables}
         found = self._gradients(paths)
         return Findings(
@@ -58,22 +61,28 @@ class ChainRule:
             text=f"\n{_sums(graph, paths)}\n\n{self._summary(found)}",
             figures={"chain_rule": expression_graph.figure(graph), "paths": path_sums.figure(graph, paths)},
             errors={**worst_errors(found), "sympy's local derivatives": _local_error(graph)},
+            records=records,
         )
 
-    def _follow(self) -> Graph:
-        """The graph with all its numbers, by the handwritten sweep."""
+    def _follow(self) -> tuple[Graph, list[Record]]:
+        """The graph with all its numbers, by the handwritten sweep; and the same for the Gradlab tab."""
         leaves = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in self._values.values()]
         with Tape() as tape:
             steps = self._written.steps(*leaves)
         self._check(steps)
+        result = steps[-1].tensor
+        watch = GraphWatch(result, leaves)
+        result.backward()
+        watch.close()
         terms: list[Term] = []
-        tape.backward(steps[-1].tensor, terms=terms)
-        names = dict(zip(self._values, leaves, strict=True)) | {step.name: step.tensor for step in steps}
-        breakdown = Breakdown.of(terms, names=names)
+        swept = tape.backward(result, terms=terms)
+        variables = dict(zip(self._values, leaves, strict=True))
+        breakdown = Breakdown.of(terms, names=variables | {s.name: s.tensor for s in steps}, measured=True)
         graph = graph_of(self._text, self._values, steps, breakdown)
         if sum(graph.count(name) for name in self._values) > MOST_PATHS:
             raise BadInput(f"{self._text!r} has more than {MOST_PATHS} paths from its variables to the result")
-        return graph
+        reconciliation = reconcile(watch, swept, terms, variables)
+        return graph, list(GraphWriter().records(breakdown, reconciliation, result.item(), step=0))
 
     def _check(self, steps: Sequence[Step]) -> None:
         if len(steps) > MOST_OPERATIONS:

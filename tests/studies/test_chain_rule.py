@@ -1,5 +1,6 @@
 """The chain rule on a formula, against autograd, closed forms written out by hand, and counts of paths."""
 
+import json
 import math
 
 import pytest
@@ -30,7 +31,7 @@ FORMULAS = [
 
 
 def graph_of(text, values):
-    return ChainRule(text, values)._follow()
+    return ChainRule(text, values)._follow()[0]
 
 
 @pytest.mark.parametrize(("text", "values"), FORMULAS, ids=lambda each: each if isinstance(each, str) else "")
@@ -201,3 +202,18 @@ def test_many_paths_are_drawn_as_the_largest_and_a_rest():
     (axes,) = path_sums.figure(graph, {"x": list(graph.paths("x"))}).axes
     assert [label.get_text() for label in axes.get_yticklabels()][-2:] == ["2 more paths", "∂f/∂x"]
     assert [bar.get_width() for bar in axes.patches] == [*[1.0] * 8, 2.0, 10.0]
+
+
+def test_the_tab_gets_the_graph_with_the_numbers_of_the_closed_form():
+    x, y = 2.0, -1.0
+    found = ChainRule("x*sin(x*y) + y", {"x": x, "y": y})._follow()[1]
+    structure, numbers = json.loads(found[0].structure), found[1].values
+    gradients = {v["name"]: numbers[v["gradient"]["numbers"]["at"]] for v in structure["values"]}
+    assert gradients["x"] == pytest.approx(math.sin(x * y) + x * y * math.cos(x * y), rel=1e-14)
+    assert gradients["y"] == pytest.approx(x * x * math.cos(x * y) + 1, rel=1e-14)
+    assert [operation["outputs"] for operation in structure["operations"]] == [["f"], ["c"], ["b"], ["a"]]
+    locals_ = [numbers[e["local"]["at"]] for e in structure["edges"] if e["value"] == "x"]
+    assert locals_ == pytest.approx([math.sin(x * y), y], rel=1e-14)
+    for operation in structure["operations"]:
+        numeric, manual = (numbers[operation["agreement"][witness]] for witness in ("numeric", "manual"))
+        assert numeric == pytest.approx(manual, rel=1e-8)  # h² and ε/h for h = 2⁻¹⁷
