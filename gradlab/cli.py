@@ -7,16 +7,11 @@ and said in one message (with a traceback only where HYDRA_FULL_ERROR=1 asks for
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 import sys
-import traceback
-import warnings
-from collections.abc import Callable
-from pathlib import Path
 
 from gradlab.errors import EXIT_CODES
+from gradlab.sweeps.command import CURRENT, Command, Refused
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 OTHER_JOB = {"experiment", "loss", "model", "data"}  # whoever chooses one of these has left the main job
@@ -26,32 +21,38 @@ def main(arguments: list[str]) -> int:
     """Runs what the arguments say and returns the exit code."""
     asked = os.environ.get(FULL_ERROR)
     os.environ[FULL_ERROR] = "1"  # Hydra then hands its errors on, instead of exiting with 1 itself
+    command = Command(list(arguments), wants_traceback=asked == "1")
+    token = CURRENT.set(command)
     try:
-        return _run(arguments, wants_traceback=asked == "1")
+        code = _run(command)
+        return code if command.sweep is None else _end_sweep(command, code)
     finally:
+        CURRENT.reset(token)
         os.environ.pop(FULL_ERROR)
         if asked is not None:
             os.environ[FULL_ERROR] = asked
 
 
-def _run(arguments: list[str], wants_traceback: bool) -> int:
-    def report(error: BaseException) -> int:
-        from gradlab.messages import explain
-
-        if wants_traceback:
-            traceback.print_exception(error)
-        message, code = explain(error, arguments)
-        print(f"gradlab: {message}", file=sys.stderr)
-        return code
-
-    codes: list[int] = []
+def _run(command: Command) -> int:
     try:
-        _hydra(_with_main_job(arguments), codes, report)
+        _prepare(command)
+        _hydra(command.arguments)
     except SystemExit as end:  # argparse: --help, or an unknown flag
         return EXIT_CODES["bad input"] if end.code not in (0, None) else 0
+    except Refused as refusal:
+        return command.report(refusal.error)
     except BaseException as error:
-        return report(error)
-    return next((code for code in codes if code), 0)
+        return command.report(error)
+    return command.code
+
+
+def _prepare(command: Command) -> None:
+    if any(argument.startswith("sweep.resume=") for argument in command.arguments):
+        from gradlab.sweeps.resume import resumed  # Hydra is slow to import, and --help does without
+
+        command.arguments, command.resumes = resumed(command.arguments), True
+    else:
+        command.arguments = _with_main_job(command.arguments)
 
 
 def _with_main_job(arguments: list[str]) -> list[str]:
@@ -60,26 +61,11 @@ def _with_main_job(arguments: list[str]) -> list[str]:
     return arguments if chosen & OTHER_JOB else [*arguments, "experiment=backprop"]
 
 
-def _hydra(arguments: list[str], codes: list[int], report: Callable[[BaseException], int]) -> None:
+def _hydra(arguments: list[str]) -> None:
     import hydra
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import DictConfig
 
     from gradlab.build import config_folder
-
-    def job(cfg: DictConfig) -> float:
-        """A job never raises: the others of a sweep go on, and the exit code tells."""
-        from gradlab.experiment import run
-        from gradlab.report import read_summary
-
-        _quieten_lightning()
-        try:
-            objective = run(cfg)
-            codes.append(read_summary(Path(HydraConfig.get().runtime.output_dir))["exit_code"])
-            return objective
-        except Exception as error:
-            codes.append(report(error))
-            return math.nan
+    from gradlab.sweeps.job import job
 
     program, sys.argv = sys.argv, [sys.argv[0], *arguments]  # Hydra takes its arguments from there only
     try:
@@ -88,7 +74,20 @@ def _hydra(arguments: list[str], codes: list[int], report: Callable[[BaseExcepti
         sys.argv = program
 
 
-def _quieten_lightning() -> None:
-    """Lightning's notes about devices and its own deprecations are not what a run is about."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"lightning\.")
+def _end_sweep(command: Command, code: int) -> int:
+    """The answer of a sweep for what there is, however it ended; of one that began no job, nothing is left."""
+    from rich.console import Console
+
+    from gradlab.sweeps.answer import answer
+    from gradlab.sweeps.folder import give_up, has_begun
+
+    assert command.sweep is not None
+    if not has_begun(command.sweep):
+        if not command.resumes:
+            give_up(command.sweep)
+        return code
+    try:
+        answered = answer(command.sweep, Console())
+    except Exception as error:
+        answered = command.report(error)
+    return code if code == EXIT_CODES["interrupted"] else answered or code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,52 +23,65 @@ from gradlab.errors import BadInput
 from gradlab.evaluate import evaluate
 from gradlab.losses import Surface
 from gradlab.nonfinite import NonFiniteError
+from gradlab.probes import PathProbe
 from gradlab.progress import StepBar
-from gradlab.records import Array, Hparams, Record
+from gradlab.records import Hparams, Record
 from gradlab.report import Summary, describe, objective, print_report
 from gradlab.settings import settings_of
 from gradlab.sinks import MemorySink
 from gradlab.sinks.tensorboard import TensorBoardSink
 from gradlab.surfaces import surface_records
+from gradlab.sweeps.names import job_number
+from gradlab.sweeps.objective import chosen_objective
+from gradlab.sweeps.threads import threads_of
 from gradlab.tally import Tally
 
 
-def run(cfg: DictConfig) -> float:
+def run(cfg: DictConfig) -> float | tuple[float, ...]:
     """Descends ``loss(model(x), y)`` as configured, compares two backward passes, and reports.
 
     Args:
         cfg: a config composed from ``configs/``. The run's folder is Hydra's output folder.
 
     Returns:
-        The objective for sweepers: the loss on test data, or at the point reached; NaN where there is none.
+        The objective for sweepers: what ``objective`` in the config names, else the loss on test data, or at the point
+        reached; NaN where there is none; a tuple where several are named.
 
     Raises:
         BadInput: something in the config cannot work. Everything else that ends a run is told by the ``status``
             in its ``summary.json``.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    summary = Summary(cfg.name, list(HydraConfig.get().overrides.task))
+    summary = Summary(cfg.name, list(HydraConfig.get().overrides.task), job=job_number())
     try:
-        _set_threads(cfg)
+        torch.set_num_threads(threads_of(cfg.threads, HydraConfig.get().launcher))
         pl.seed_everything(_seed(cfg), verbose=False)
-        if cfg.get("check") is not None or cfg.get("precision") is not None:
-            from gradlab.close_looks import run_check, run_precision  # no descent needs the witnesses
-
-            return (run_check if cfg.get("check") is not None else run_precision)(cfg, folder, summary)
-        if cfg.get("study") is not None:
-            from gradlab.study_run import run_study  # it knows how to run descents, and so this module
-
-            return run_study(cfg, folder, summary)
-        parts = build(cfg)
-        return Run(cfg, folder, parts, summary).go()
+        found = _descend_or_study(cfg, folder, summary)
+        summary.objective = chosen_objective(cfg.get("objective"), summary.metrics, summary.status, found)
+        return tuple(summary.objective) if isinstance(summary.objective, list) else summary.objective
     except BadInput as error:
         summary.end("bad input", str(error))
+        raise
+    except KeyboardInterrupt:
+        summary.end("interrupted", "interrupted before there was anything to keep")
         raise
     except BaseException as error:
         summary.end("error", f"{type(error).__name__}: {error}")
         raise
     finally:
         summary.save(folder)
+
+
+def _descend_or_study(cfg: DictConfig, folder: Path, summary: Summary) -> float:
+    if cfg.get("check") is not None or cfg.get("precision") is not None:
+        from gradlab.close_looks import run_check, run_precision  # no descent needs the witnesses
+
+        return (run_check if cfg.get("check") is not None else run_precision)(cfg, folder, summary)
+    if cfg.get("study") is not None:
+        from gradlab.study_run import run_study  # it knows how to run descents, and so this module
+
+        return run_study(cfg, folder, summary)
+    return Run(cfg, folder, build(cfg), summary).go()
 
 
 class Run:
@@ -176,9 +190,10 @@ class Run:
 
     def _record_last_point(self) -> None:
         """Probes look before each update; a path is complete with the point after the last one."""
-        if "path/point" in self.memory.tags("path/"):
-            point = next(self.parts.model.parameters()).detach().cpu().numpy().copy()
-            self.watching.lab.write([Array("path/point", self.trainer.global_step, point)])
+        theta = next(self.parts.model.parameters())
+        for probe in self.parts.probes.values():
+            if isinstance(probe, PathProbe) and self.memory.tags("path/"):
+                self.watching.lab.write(probe.records(theta, self.trainer.global_step))
 
     def _figures(self, records: list[Record]) -> list[Record]:
         self.memory.write(records)
@@ -194,15 +209,12 @@ class Run:
 
 
 def progress_bar(cfg: DictConfig) -> list[pl.Callback]:
-    return [StepBar()] if cfg.trainer.get("enable_progress_bar", True) else []
-
-
-def _set_threads(cfg: DictConfig) -> None:
-    if cfg.threads is None:
-        return
-    if not isinstance(cfg.threads, int) or cfg.threads < 1:
-        raise BadInput(f"threads={cfg.threads}: give a whole number from 1, or null for all cores")
-    torch.set_num_threads(cfg.threads)
+    """On the terminal where one job runs at a time, even in a sweep, where the rest of the output goes elsewhere."""
+    if not cfg.trainer.get("enable_progress_bar", True):
+        return []
+    alone = str(HydraConfig.get().launcher._target_).endswith(".BasicLauncher")
+    terminal = sys.__stdout__
+    return [StepBar(Console(file=terminal) if alone and terminal is not None and terminal.isatty() else None)]
 
 
 def _seed(cfg: DictConfig) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
-FIRST_LOOK = ("loss/train", "total/norm_before_clipping")
+FIRST_LOOK = ("loss/median", "loss/train", "total/norm_before_clipping")
 PORT = 6006  # TensorBoard's own choice
 
 

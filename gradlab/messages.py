@@ -14,6 +14,8 @@ from gradlab.backprop import TapeError
 from gradlab.build import config_folder
 from gradlab.errors import EXIT_CODES, BadInput
 
+EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm", "optuna": "optuna"}
+
 
 def explain(error: BaseException, arguments: list[str]) -> tuple[str, int]:
     """One message (what, why, what to do, the valid options) and the exit code."""
@@ -24,7 +26,12 @@ def explain(error: BaseException, arguments: list[str]) -> tuple[str, int]:
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _about_config("\n".join(_chain(error)), arguments), EXIT_CODES["bad input"]
     if isinstance(error, OSError):
-        return f"{error}: choose a folder that can be written, with hydra.run.dir=FOLDER", EXIT_CODES["bad input"]
+        advice = (
+            "choose a folder that can be written, with hydra.run.dir=FOLDER, of a sweep with hydra.sweep.dir=FOLDER"
+        )
+        return f"{error}: {advice}", EXIT_CODES["bad input"]
+    if "No trials are completed" in str(error):  # Optuna's, at the end of a study
+        return "no trial came to a finite objective: the table says why", EXIT_CODES["error"]
     return f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)", EXIT_CODES["error"]
 
 
@@ -42,6 +49,9 @@ def _about_config(text: str, arguments: list[str]) -> str:
     if "override_grammar" in text and (bare := next(filter(_is_bare, arguments), None)):
         key, _, value = bare.partition("=")
         return f"cannot read {bare}: a value with parentheses has quotes of its own, as in '{key}=\"{value}\"'"
+    absent = re.search(r"Could not find 'hydra/(launcher|sweeper)/(\w+)'", text)
+    if absent and absent[2] in EXTRAS:
+        return f"hydra/{absent[1]}={absent[2]} is an extra: pip install 'gradlab-torch[{EXTRAS[absent[2]]}]'"
     text = text.partition("Config search path")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     options = [line for line in text.splitlines() if line.startswith("\t")]

@@ -21,7 +21,11 @@ from gradlab.tally import Disagreement, Tally
 
 @dataclass(slots=True)
 class Summary:
-    """How a run ended. Field for field the contents of ``summary.json``."""
+    """How a run ended. Field for field the contents of ``summary.json``.
+
+    ``job`` is Hydra's number of the job in a sweep, and None outside of one. ``objective`` is what the sweep
+    minimises: a number, or a list of several.
+    """
 
     experiment: str
     overrides: list[str]
@@ -30,6 +34,8 @@ class Summary:
     reason: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     disagreements: list[dict[str, Any]] = field(default_factory=list)
+    job: int | None = None
+    objective: float | list[float] | None = None
 
     def end(self, status: str, reason: str = "") -> None:
         self.status, self.exit_code, self.reason = status, EXIT_CODES[status], reason

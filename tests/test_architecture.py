@@ -10,8 +10,12 @@ import gradlab
 PACKAGE = Path(gradlab.__file__).parent
 ALONE = ["backprop", "records", "losses", "models", "data", "optimizers"]
 SECOND_ORDER = {"newton.py", "gauss_newton.py"}  # the optimizers that need the handwritten sweep
-LIGHTNING = {"experiment", "study_run", "descent", "data", "callbacks", "build", "evaluate", "progress"}
-TENSORBOARD = {"sinks", "loading"}
+LIGHTNING = {
+    *("experiment", "study_run", "descent", "data", "callbacks", "build", "evaluate", "progress"),
+    *("members", "member_losses"),
+}
+EXTRAS = {"ray": "ray_cluster.py", "optuna": "tuning.py"}  # where each may be imported; joblib, submitit: nowhere
+TENSORBOARD = {"sinks", "loading", "tensorboard_plugin"}
 
 
 def imports_of(path):
@@ -61,3 +65,21 @@ def test_the_lab_knows_neither_hydra_nor_the_experiment():
             if part_of(path) == part:
                 roots = {module.split(".")[0] for module in imports_of(path)}
                 assert not roots & {"hydra", "omegaconf"}, path
+
+
+def test_packages_of_extras_are_met_where_nobody_without_them_comes():
+    for path in files():
+        roots = {module.split(".")[0] for module in imports_of(path)}
+        found = roots & {"ray", "optuna", "joblib", "submitit"}
+        assert found <= {package for package, name in EXTRAS.items() if name == path.name}, path
+
+
+def test_what_every_program_with_hydra_imports_is_light():
+    """Hydra scans its plugins at each start, in other people's programs too."""
+    plugins = sorted((PACKAGE.parent / "hydra_plugins" / "gradlab_launcher").glob("*.py"))
+    assert plugins
+    for path in plugins:
+        at_the_top = ast.parse(path.read_text(encoding="utf-8")).body
+        modules = {n.module for n in at_the_top if isinstance(n, ast.ImportFrom)}
+        assert not any(isinstance(node, ast.Import) for node in at_the_top)
+        assert {module.split(".")[0] for module in modules} <= {"__future__", "collections", "hydra", "omegaconf"}

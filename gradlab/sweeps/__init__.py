@@ -1,0 +1,1 @@
+"""Many jobs from one command: how they are started, resumed, and answered together."""
