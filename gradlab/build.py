@@ -17,6 +17,7 @@ from torch import nn
 
 from gradlab.errors import BadInput
 from gradlab.losses import Surface
+from gradlab.members import make_model
 from gradlab.population import check_population, check_settings
 from gradlab.probes import Probe
 
@@ -87,7 +88,7 @@ def _model(cfg: DictConfig, loss: Any) -> Any:
     """The model; a population on a surface is told over which window it is spread."""
     is_told = isinstance(loss, Surface) and "window" in cfg.model and cfg.model.window is None
     known = {"window": loss.box} if is_told else {}
-    return _try("model", cfg, lambda: instantiate(cfg.model, **known))
+    return _try("model", cfg, lambda: make_model(cfg, **known))
 
 
 def _set_up(data: Any) -> None:

@@ -197,7 +197,7 @@ def finite_members(module: nn.Module) -> Tensor:
         >>> finite_members(module).tolist()
         [True, False]
     """
-    return torch.stack([torch.isfinite(p.detach().flatten(1)).all(1) for p in module.parameters()]).all(0)
+    return torch.stack([torch.isfinite(p.detach()).reshape(len(p), -1).all(1) for p in module.parameters()]).all(0)
 
 
 def _tensorboard(trainer: pl.Trainer) -> Sink:

@@ -21,6 +21,7 @@ from gradlab.checking.precision_report import PrecisionReport
 from gradlab.checking.targets import is_lightning
 from gradlab.errors import BadInput
 from gradlab.files import write_whole
+from gradlab.population import check_single
 from gradlab.report import Summary, show
 
 HEAD = "<!doctype html>\n<meta charset=utf-8>\n<meta name=color-scheme content='light dark'>\n"
@@ -87,6 +88,7 @@ class _Call:
     @classmethod
     def of(cls, cfg: DictConfig) -> _Call:
         model, loss, data = check_parts(cfg)
+        check_single(model)
         batch = next(iter(data.train_dataloader()))
         if is_lightning(model):
             return cls(model, (batch,), None)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradlab.losses import Surface
+from gradlab.member_losses import MemberLosses
 from gradlab.optimizers import SecondOrder
 
 
@@ -21,7 +22,7 @@ class DescentModule(pl.LightningModule):
     networks share every line.
 
     A model with an attribute ``population`` of P is P independent ones, a row of its predictions for each. Their losses
-    are summed, and since no member is in another's loss, the gradient of each is its own.
+    are summed, and since no member is in another's loss, the gradient of each is its own. ``members`` records them.
 
     Args:
         model: maps inputs ``x`` to predictions.
@@ -43,6 +44,7 @@ class DescentModule(pl.LightningModule):
         self.model = model
         self.loss = loss
         self.population: int | None = getattr(model, "population", None)
+        self.members = None if self.population is None else MemberLosses(self.population)
         self._make_optimizer = optimizer
         self._batch: tuple[Any, Any] = (None, None)  # the present one
 
@@ -50,13 +52,19 @@ class DescentModule(pl.LightningModule):
         self._batch = batch
         x, y = batch
         losses = self.losses(self.model(x), y)
-        return losses if self.population is None else losses.sum()
+        if self.members is None:
+            return losses
+        self.members.add(losses.detach())
+        return losses.sum()
 
     def losses(self, prediction: Tensor, target: Any) -> Tensor:
         """The loss of a prediction: one number, or shape [P] for a population, whose predictions are [P, …]."""
         if self.population is None or isinstance(self.loss, Surface):  # a surface has a value for each row
             return self.loss(prediction, target)
         return torch.func.vmap(self.loss, in_dims=(0, None))(prediction, target)
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        return [] if self.members is None else [self.members]
 
     def configure_optimizers(self) -> Optimizer:
         optimizer = self._make_optimizer(self.model.parameters())

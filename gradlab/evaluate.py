@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gradlab.descent import DescentModule
 from gradlab.losses import Surface
+from gradlab.member_losses import median
 
 NEAR = 0.01  # a hundredth of a unit, where the minimizers of every surface here lie whole units apart
 
@@ -25,23 +26,26 @@ def evaluate(module: DescentModule, data: pl.LightningDataModule) -> dict[str, f
 
     Returns:
         ``test_loss`` and ``accuracy`` (a share from 0 to 1); or ``loss`` and ``distance`` (to the nearest known
-        minimizer) for a surface. For a population these are medians over its ``members``, beside ``best_loss``, the
-        number of members that have ``diverged`` (they count as infinite), and, on a surface, ``reached``: the share
-        of points that lie within `NEAR` of a known minimizer.
+        minimizer) for a surface. For a population these are medians over its ``members``; so is ``loss``, that of the
+        last training step. Beside them stand ``best_test_loss`` (or ``best_loss``) and which ``best_member`` has it,
+        from 0; how many members have ``diverged``, and count as infinite; and, on a surface, ``reached``: the share of
+        points that lie within `NEAR` of a known minimizer.
     """
     was_training = module.training
     module.eval()
     try:
         if isinstance(module.loss, Surface):
             return _on_surface(module, module.loss)
+        trained = _at_the_last_step(module)
         if not is_overridden("test_dataloader", data, pl.LightningDataModule):
-            return {}
+            return trained
         parameter = next(module.parameters())
         batches = [(_as(x, parameter), y.to(parameter.device)) for x, y in data.test_dataloader()]
         predictions = [module.model(x) for x, _ in batches]
         targets = [y for _, y in batches]
         rows = 0 if module.population is None else 1
-        return _on_data(module, torch.cat(predictions, rows), torch.cat(targets))
+        tested = _on_data(module, torch.cat(predictions, rows), torch.cat(targets))
+        return tested if module.population is None else {"loss": trained.get("loss", math.nan), **tested}
     finally:
         module.train(was_training)
 
@@ -49,6 +53,12 @@ def evaluate(module: DescentModule, data: pl.LightningDataModule) -> dict[str, f
 def _as(x: Tensor, parameter: Tensor) -> Tensor:
     """Inputs on the parameter's device, and in its precision where they are no whole numbers."""
     return x.to(parameter.device, parameter.dtype if x.is_floating_point() else x.dtype)
+
+
+def _at_the_last_step(module: DescentModule) -> dict[str, float]:
+    """What a population has come to in training; of a single model the run itself knows."""
+    losses = None if module.members is None else module.members.last
+    return {} if losses is None else _over_members("loss", losses)
 
 
 def _on_surface(module: DescentModule, surface: Surface) -> dict[str, float]:
@@ -77,10 +87,13 @@ def _over_members(name: str, losses: Tensor) -> dict[str, float]:
     if not losses.dim():
         return {name: float(losses)}
     finite = torch.isfinite(losses)
-    best = float(losses[finite].min()) if bool(finite.any()) else math.nan
-    return {name: _median(losses), f"best_{name}": best, "members": len(losses), "diverged": int((~finite).sum())}
+    found: dict[str, float] = {name: _median(losses), f"best_{name}": math.nan}
+    if bool(finite.any()):
+        best = int(torch.where(finite, losses, math.inf).argmin())
+        found |= {f"best_{name}": float(losses[best]), "best_member": best}
+    return {**found, "members": len(losses), "diverged": int((~finite).sum())}
 
 
 def _median(values: Tensor) -> float:
-    """The value itself; or of several the median (of two middle ones the lower), where NaN counts as infinite."""
-    return float(torch.where(values.isnan(), math.inf, values).median() if values.dim() else values)
+    """The value itself; of several the median."""
+    return float(median(values) if values.dim() else values)

@@ -48,6 +48,16 @@ def check_population(cfg: DictConfig, model: nn.Module, optimizer: Callable[...,
         )
 
 
+def check_single(model: nn.Module) -> None:
+    """Refuses a population where one model is looked at closely.
+
+    Raises:
+        BadInput: says what to leave out.
+    """
+    if getattr(model, "population", None) is not None:
+        raise BadInput("this looks closely at one model, and model.population gives several: leave it out")
+
+
 def check_settings(cfg: DictConfig, optimizer: Any) -> None:
     """Refuses settings of several numbers where the optimizer takes one.
 

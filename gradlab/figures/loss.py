@@ -1,4 +1,4 @@
-"""The loss at every step."""
+"""The loss at every step; of a population, that of each member and the median."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +8,11 @@ from gradlab.figures import style
 from gradlab.sinks import MemorySink
 
 TAG = "loss/train"
+MEDIAN = "loss/median"
+MEMBERS = "loss/member/"
+SMALLEST = 1e-250  # what is below counts as 0: a logarithmic axis needs room beneath the last number
 CAPTION = "how wrong the model is; training goes against the gradient, downhill"
+CAPTION_OF_MANY = "the median of the population (thick) and its members (thin)"
 
 
 def ready(memory: MemorySink) -> bool:
@@ -39,11 +43,11 @@ def figure(memory: MemorySink) -> Figure:
 
 
 def draw(axes: Axes, memory: MemorySink, *, log: bool | None = None) -> None:
-    """Draw the loss, with its first and last value.
+    """Draw the loss, with its first and last value; in the place of a population's sum, its median and its members.
 
     Args:
         axes: where to draw.
-        memory: holds ``loss/train``.
+        memory: holds ``loss/train``, or ``loss/median`` too.
         log: whether the axis is logarithmic; None makes it so if the loss is positive throughout.
 
     Example:
@@ -55,8 +59,11 @@ def draw(axes: Axes, memory: MemorySink, *, log: bool | None = None) -> None:
         >>> axes.get_yscale()
         'linear'
     """
-    steps, values = memory.scalars(TAG)[TAG]
+    tag = _tag(memory)
+    steps, values = _curve(memory.scalars(tag)[tag])
     log = _positive(memory) if log is None else log
+    for member in memory.scalars(MEMBERS).values():
+        axes.plot(*_curve(member), color=style.GREY, linewidth=0.7, alpha=0.7)
     axes.plot(steps, values, color=style.BLUE)
     axes.set_yscale("log" if log else "linear")
     axes.margins(y=0.15)
@@ -67,10 +74,21 @@ def draw(axes: Axes, memory: MemorySink, *, log: bool | None = None) -> None:
         axes.annotate(style.number(float(point[1])), point, xytext=offset, textcoords="offset points")
     if style.mark_nonfinite(axes, [(steps, values)]):
         style.legend_below(axes)
-    style.dress(axes, "Loss", CAPTION, style.STEP, "loss (logarithmic)" if log else "loss")
+    caption = CAPTION if tag == TAG else CAPTION_OF_MANY
+    style.dress(axes, "Loss", caption, style.STEP, "loss (logarithmic)" if log else "loss")
+
+
+def _tag(memory: MemorySink) -> str:
+    return MEDIAN if MEDIAN in memory.scalars(MEDIAN) else TAG
+
+
+def _curve(series: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    steps, values = series
+    return steps, np.where(np.abs(values) < SMALLEST, 0.0, values)
 
 
 def _positive(memory: MemorySink) -> bool:
-    values = memory.scalars(TAG)[TAG][1]
+    tag = _tag(memory)
+    values = _curve(memory.scalars(tag)[tag])[1]
     finite = values[np.isfinite(values)]
     return bool(len(finite) and np.all(finite > 0))

@@ -9,6 +9,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
+from gradlab.members import make_model
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 MODELS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
 
@@ -23,20 +25,20 @@ def composed(**options):
 def test_point_takes_start_and_dimension_from_the_surface(option):
     config = composed(model="point", loss=option, data="none")
     config.loss.dimension = 2
-    theta = instantiate(config.model).theta
+    theta = make_model(config).theta
     assert theta.tolist() == list(instantiate(config.loss).start)
 
 
 def test_point_follows_another_dimension():
     config = composed(model="point", loss="quadratic", data="none")
     config.loss.dimension = 5
-    assert instantiate(config.model).theta.shape == (5,)
+    assert make_model(config).theta.shape == (5,)
 
 
 def test_point_without_a_surface_says_so():
     config = composed(model="point", loss="mse", data="none")
     with pytest.raises(InstantiationException, match=r"model=point has no start.*choose loss=quadratic"):
-        instantiate(config.model)
+        make_model(config)
 
 
 @pytest.mark.parametrize("model", ["linear", "logistic", "mlp", "convnet"])
@@ -45,9 +47,9 @@ def test_networks_take_their_sizes_from_the_data(model, data):
     config = composed(model=model, data=data)
     if model == "convnet" and data != "digits":
         with pytest.raises(InstantiationException, match=r"model=convnet needs images"):
-            instantiate(config.model)
+            make_model(config)
         return
-    network = instantiate(config.model)
+    network = make_model(config)
     outputs = 1 if model == "logistic" else config.data.outputs
     assert network(torch.zeros(2, config.data.features)).shape == (2, outputs)
 
@@ -55,7 +57,7 @@ def test_networks_take_their_sizes_from_the_data(model, data):
 @pytest.mark.parametrize("model", ["linear", "logistic", "mlp", "convnet"])
 def test_without_data_there_is_no_size(model):
     with pytest.raises(InterpolationKeyError, match=r"data\.(features|image|outputs)"):
-        instantiate(composed(model=model, data="none").model)
+        make_model(composed(model=model, data="none"))
 
 
 def test_hidden_is_shared_by_the_networks_that_have_it():
@@ -71,7 +73,7 @@ def test_hidden_is_shared_by_the_networks_that_have_it():
 def test_networks_over_texts_take_their_sizes_from_the_data(model):
     config = composed(model=model, data="characters")
     config.data.context, config.data.vocabulary = 5, 7
-    network = instantiate(config.model)
+    network = make_model(config)
     assert network(torch.zeros(2, 5, dtype=torch.int64)).shape == (2, 5, 7)
     with pytest.raises(ValueError, match=r"knows the characters 0 to 6, got 7 to 7"):
         network(torch.full((2, 5), 7))
@@ -81,13 +83,13 @@ def test_networks_over_texts_take_their_sizes_from_the_data(model):
 @pytest.mark.parametrize("data", ["none", "digits", "sine"])
 def test_features_are_no_text(model, data):
     with pytest.raises(InterpolationKeyError, match=r"data\.vocabulary"):
-        instantiate(composed(model=model, data=data).model)
+        make_model(composed(model=model, data=data))
 
 
 @pytest.mark.parametrize("model", ["linear", "logistic", "mlp", "convnet"])
 def test_a_text_has_no_features(model):
     with pytest.raises(InterpolationKeyError, match=r"data\.(features|image)"):
-        instantiate(composed(model=model, data="characters").model)
+        make_model(composed(model=model, data="characters"))
 
 
 @pytest.mark.parametrize("option", MODELS)
