@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
-from gradlab.agreement import Agreement, coarsest, compare
+from gradlab.agreement import Agreement, Pair, coarsest, compare
 from gradlab.backprop import Entry, Gradients, Term, Value
 from gradlab.backprop.modules import NO_MODULE
 from gradlab.backprop.sweep import Sweep
@@ -102,6 +102,11 @@ class Reconciliation:
     note: str = ""
     unmatched: tuple[str, ...] = ()
     _every: Callable[[], dict[Entry, Passed]] = field(default=dict, repr=False, compare=False)
+    _pairs: Mapping[str, Pair] = field(default_factory=dict, repr=False, compare=False)
+
+    def pair(self, name: str) -> Pair:
+        """The handwritten gradient and autograd's of a parameter or leaf in ``agreements``; None: not reached."""
+        return self._pairs.get(name, (None, None))
 
     def by_operation(self) -> dict[Entry, Passed]:
         """What each operation passes down, manual against autograd: of its downstream gradients the one worst off.
@@ -150,13 +155,13 @@ def reconcile(
         return _Blame(watch, terms, label, through).every()
 
     if all(a.ok for a in agreements.values()):
-        return Reconciliation(agreements, unmatched=unmatched, _every=every)
+        return Reconciliation(agreements, unmatched=unmatched, _every=every, _pairs=pairs)
     culprit = _Blame(watch, terms, label, through).culprit()
     note = "" if culprit else _without_culprit(unmatched, watch)
-    return Reconciliation(agreements, culprit, note, unmatched, every)
+    return Reconciliation(agreements, culprit, note, unmatched, every, pairs)
 
 
-def _leaf_pairs(watch: GraphWatch, gradients: Gradients, parameters: Mapping[str, Tensor]) -> dict[str, tuple]:
+def _leaf_pairs(watch: GraphWatch, gradients: Gradients, parameters: Mapping[str, Tensor]) -> dict[str, Pair]:
     arrived = {id(leaf): (leaf, gradient) for leaf, gradient in watch.leaf_gradients()}
     pairs = {name: (gradients.get(p), arrived.get(id(p), (p, None))[1]) for name, p in parameters.items()}
     known = {id(p) for p in parameters.values()}

@@ -126,8 +126,8 @@ class Breakdown:
 class Graph:
     """How the operations of a backward pass hang together: what stays the same from step to step.
 
-    Its numbers come as an `Array` under ``<tag>/values``, a vector for each step. ``structure`` is JSON: wherever a number
-    belongs that changes with the step, it has the number's place in that vector.
+    Its numbers come as an `Array` under ``<tag>/values``, a vector for each step. ``structure`` is JSON: wherever a
+    number belongs that changes with the step, it has the number's place in that vector.
     """
 
     tag: str

@@ -6,16 +6,18 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gradlab.agreement import Agreement
 from gradlab.backprop import Breakdown, Entry
 from gradlab.backprop.breakdown import BreakdownTerm, Content, GradientContent, PathSum, TermInput
 from gradlab.probes.base import Need, Step
 from gradlab.probes.slots import Slots
-from gradlab.reconcile import Passed, Reconciliation
+from gradlab.reconcile import Reconciliation
 from gradlab.records import Array, Graph, Record
 from gradlab.schedules import Schedule, every
 from gradlab.tensors import dense
@@ -93,7 +95,7 @@ class _Document:
         self._breakdown = breakdown
         self._slots = slots
         self._scale = scale
-        self._leaves = reconciliation.agreements
+        self._reconciliation = reconciliation
         self._passed = reconciliation.by_operation()
         self._edges: list[dict[str, Any]] = []
 
@@ -126,7 +128,7 @@ class _Document:
             "upstream": self._gradient(outputs[0].upstream) if outputs and outputs[0].upstream else None,
             "downstream": self._number(term.downstream),
             "gain": self._slots.add(math.nan if term.gain is None else term.gain),
-            "agreement": self._operation_agreement(entry),
+            "agreement": self._operation_agreement(term, entry),
         }
 
     def _edge(self, term: BreakdownTerm, used: TermInput) -> dict[str, Any]:
@@ -177,27 +179,36 @@ class _Document:
             "numbers": numbers,
         }
 
-    def _agreement(self, found: Agreement, worst: tuple[float, float, float, float]) -> dict[str, Any]:
-        """Of a comparison: the relative error, what rounding explains, and the worst entry by each witness."""
-        at, manual, autograd, numeric = worst
+    def _agreement(self, found: Agreement, worst: Worst, which: float = math.nan) -> dict[str, Any]:
+        """Of a comparison: the relative error, what rounding explains, and the worst entry by each witness.
+
+        ``input`` is the place, among the operation's inputs, of that whose gradient is meant.
+        """
         return {
             "error": self._slots.add(found.error),
             "tolerance": self._slots.add(found.tolerance),
-            "entry": self._slots.add(at),
-            "manual": self._number(manual),
-            "autograd": self._number(autograd),
-            "numeric": self._number(numeric),
+            "input": self._slots.add(which),
+            "entry": self._slots.add(worst.at),
+            "manual": self._number(worst.manual),
+            "autograd": self._number(worst.autograd),
+            "numeric": self._number(worst.numeric),
         }
 
-    def _operation_agreement(self, entry: Entry) -> dict[str, Any] | None:
+    def _operation_agreement(self, term: BreakdownTerm, entry: Entry) -> dict[str, Any] | None:
         passed = self._passed.get(entry)
-        return None if passed is None else self._agreement(passed.agreement, _worst(passed))
+        if passed is None:
+            return None
+        worst = Worst.of(passed.manual, passed.autograd)
+        if worst.index is not None and passed.manual is not None:
+            fits = passed.manual.shape == passed.value.tensor.shape
+            worst.numeric = numeric_downstream(passed.terms, passed.value, worst.index) if fits else math.nan
+        used = self._breakdown.used(term.place)
+        which = next((float(i) for i, value in enumerate(used) if value is passed.value), math.nan)
+        return self._agreement(passed.agreement, worst, which)
 
     def _leaf_agreement(self, name: str) -> dict[str, Any] | None:
-        found = self._leaves.get(name)
-        if found is None:
-            return None
-        return self._agreement(found, (math.nan, _real(found.manual), _real(found.autograd), math.nan))
+        found = self._reconciliation.agreements.get(name)
+        return None if found is None else self._agreement(found, Worst.of(*self._reconciliation.pair(name)))
 
     def _shape(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """A shape is a number that changes: the last batch of an epoch may be smaller."""
@@ -208,22 +219,35 @@ class _Document:
         return self._slots.add(math.nan if number is None else number / self._scale)
 
 
-def _worst(passed: Passed) -> tuple[float, float, float, float]:
-    """The entry at which two gradients differ most, counted over the flattened tensor, and its number by each witness.
+@dataclass(slots=True)
+class Worst:
+    """The entry at which two gradients differ most; where they differ nowhere, that of largest magnitude.
 
-    Where they differ nowhere it is the entry of largest magnitude.
+    Attributes:
+        at: its place, counted over the flattened tensor.
+        manual, autograd, numeric: the number there by each witness; NaN where there is none.
+        index: the same place, one number for each dimension; None where nothing was compared.
     """
-    manual, autograd = passed.manual, passed.autograd
-    if manual is None or autograd is None or manual.is_complex() or not manual.numel():
-        return math.nan, math.nan, math.nan, math.nan
-    manual, autograd = dense(manual.detach()), dense(autograd.detach())
-    apart = (manual - autograd).abs()
-    at = int((apart if bool(apart.any()) else manual.abs()).argmax())
-    index = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), manual.shape))
-    fits = manual.shape == passed.value.tensor.shape
-    numeric = numeric_downstream(passed.terms, passed.value, index) if fits else math.nan
-    return at, float(manual[index]), float(autograd[index]), numeric
 
+    at: float = math.nan
+    manual: float = math.nan
+    autograd: float = math.nan
+    numeric: float = math.nan
+    index: tuple[int, ...] | None = None
 
-def _real(number: float | complex | None) -> float:
-    return math.nan if number is None or isinstance(number, complex) else float(number)
+    @classmethod
+    def of(cls, manual: Tensor | None, autograd: Tensor | None) -> Worst:
+        """Of two gradients of one shape.
+
+        Example:
+            >>> worst = Worst.of(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.5]))
+            >>> worst.at, worst.manual, worst.autograd
+            (1, 2.0, 2.5)
+        """
+        if manual is None or autograd is None or manual.is_complex() or not manual.numel():
+            return cls()
+        manual, autograd = dense(manual.detach()), dense(autograd.detach())
+        apart = (manual - autograd).abs()
+        at = int((apart if bool(apart.any()) else manual.abs()).argmax())
+        index = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), manual.shape))
+        return cls(at, float(manual[index]), float(autograd[index]), index=index)

@@ -4,6 +4,9 @@ import { arrays, placeOf } from "./series.js";
 
 export const STRUCTURE = /^graph\/\d+$/;
 const SCHEMA = 1;
+const COUNTED = new WeakMap();
+const NO_PLACES = new Set(["schema", "operation", "made_by"]); // numbers that are none
+const PARSED = new WeakMap(); // by what was read: a run that goes on keeps the structure that is drawn
 
 /**
  * Numbers that change with the step stand in a vector; here are their places in it.
@@ -37,7 +40,7 @@ export class Snapshot {
 
   /** The number at a place. */
   at(place) {
-    return this.numbers[place];
+    return this.numbers[place] ?? Number.NaN; // of a vector cut short, the rest is unknown
   }
 
   /** The numbers at several places, flat. */
@@ -84,14 +87,45 @@ async function readPart(reader, run, tags, tag) {
     reader.series(run, tag, tags[tag]),
     reader.series(run, `${tag}/values`, tags[`${tag}/values`]),
   ]);
-  const structure = checked(structures.texts.at(-1));
-  return arrays(values).map(({ step, numbers }) => new Snapshot(structure, step, numbers));
+  if (!PARSED.has(structures)) PARSED.set(structures, checked(structures.texts.at(-1)));
+  const structure = PARSED.get(structures);
+  const found = arrays(values);
+  const short = found.find(({ numbers }) => numbers.length < placesIn(structure));
+  if (short) throw new Error(`of the numbers of step ${short.step}, some are missing`);
+  return found.map(({ step, numbers }) => new Snapshot(structure, step, numbers));
+}
+
+/** How many numbers a structure has places for. */
+function placesIn(structure) {
+  if (!COUNTED.has(structure)) COUNTED.set(structure, count(structure));
+  return COUNTED.get(structure);
+}
+
+function count(part) {
+  if (typeof part === "number") return part + 1;
+  if (part === null || typeof part !== "object") return 0;
+  if (Object.hasOwn(part, "at")) return part.at + part.shape.reduce((a, b) => a * b, 1);
+  const inner = Object.entries(part).filter(([key]) => !NO_PLACES.has(key));
+  return inner.reduce((most, [, each]) => Math.max(most, count(each)), 0);
 }
 
 function checked(text) {
-  const structure = JSON.parse(text);
+  const structure = parsed(text);
   if (structure.schema !== SCHEMA) {
     throw new Error(`it was written by another version of gradlab (schema ${structure.schema}, not ${SCHEMA})`);
   }
   return structure;
+}
+
+function parsed(text) {
+  const damaged = "the structure of its backward pass is damaged";
+  let structure;
+  try {
+    structure = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${damaged} (${error.message})`);
+  }
+  const isWhole = [structure?.operations, structure?.values, structure?.edges].every(Array.isArray);
+  if (structure?.schema === SCHEMA && !isWhole) throw new Error(`${damaged}: a list is missing`);
+  return structure ?? {};
 }
