@@ -113,8 +113,8 @@ def print_report(
     table.add_column("quantity", style="bold", no_wrap=True)
     table.add_column("value", no_wrap=True)
     for name, value in summary.metrics.items():
-        if name != "worst_relative_error":  # below, with the place where it was
-            table.add_row(_label(name), _number(value))
+        if name not in ("worst_relative_error", "best_member"):  # below and above, with the place where it was
+            table.add_row(_label(name, summary.metrics), _number(value))
     if tally is not None and tally.backwards:
         worst = f"{tally.worst_error:.3g} at {tally.worst_place}, step {tally.worst_step}"
         table.add_row("worst relative disagreement", f"{worst} (allowed: {tally.tolerance:.2g})")
@@ -144,8 +144,25 @@ def _verdict(summary: Summary, tally: Tally | None) -> str:
     return summary.status
 
 
-def _label(name: str) -> str:
-    return "final loss" if name == "loss" else name.replace("_", " ")
+MEDIANS = ("loss", "test_loss", "accuracy", "distance")
+
+
+def _label(name: str, metrics: dict[str, Any]) -> str:
+    """A metric in words; of a population, whose number it is.
+
+    Example:
+        >>> _label("loss", {}), _label("best_loss", {"members": 3, "best_member": 2})
+        ('final loss', 'best loss (member 2)')
+    """
+    words = "final loss" if name == "loss" else name.replace("_", " ")
+    if "members" not in metrics:
+        return words
+    if name in MEDIANS:
+        return f"{words} (median of members)"
+    if name == "parameters":
+        return f"{words} (all members)"
+    best = name.startswith("best_") and "best_member" in metrics
+    return f"{words} (member {metrics['best_member']})" if best else words
 
 
 def _number(value: float) -> str:

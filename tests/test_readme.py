@@ -1,6 +1,8 @@
 """What the README says about the rules is so."""
 
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gradlab.build import options
+from gradlab.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,6 +53,17 @@ def test_the_report_of_a_check_is_what_it_prints(tmp_path):
     printed = subprocess.run(run, capture_output=True, text=True, check=True, encoding="utf-8").stdout
     for line in shown.splitlines():
         assert line.partition(" ± ")[0] in printed  # the error's estimate depends on the processor
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_populations_run_as_they_stand(place, tmp_path, monkeypatch, quiet_lightning):
+    commands = re.findall(r"^python -m gradlab (.*)$", _section("Many at once"), re.MULTILINE)
+    assert len(commands) == 2
+    monkeypatch.chdir(tmp_path)
+    settings = [*shlex.split(commands[place]), "trainer.max_steps=2", "trainer.enable_progress_bar=false"]
+    assert main(settings) == 0
+    summary = json.loads(next(tmp_path.rglob("summary.json")).read_text())
+    assert summary["metrics"]["members"] == [65_536, 4][place]
 
 
 def test_shows_rules():
