@@ -309,9 +309,9 @@ class Breakdown:
         """What the tape recorded for the term at a place (from 1): one operation, or those of a module."""
         return tuple(term.entry for term in self._graph.blocks[place - 1].terms)
 
-    def used(self, place: int) -> tuple[Value, ...]:
-        """The tape's values behind the inputs of the operation at a place (from 1), in their order."""
-        return tuple(use.value for use in self._graph.blocks[place - 1].uses)
+    def used(self, place: int) -> tuple[tuple[Value, Value], ...]:
+        """The inputs of the operation at a place (from 1), in their order: the value, and what views made of it."""
+        return tuple((use.value, use.argument) for use in self._graph.blocks[place - 1].uses)
 
     def table(self, numbers: bool = False) -> str:
         """The chain rule as plain text, one use of a value a line, then the path sums.

@@ -1,5 +1,7 @@
 """Whole gradients as pictures: each cell is the partial derivative for one entry of a weight, step after step."""
 
+from collections import Counter
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -26,13 +28,15 @@ _BROKEN = "NaN or infinite"
 
 
 def ready(memory: MemorySink) -> bool:
-    """Whether the records that this figure needs have come: arrays ``partial/<parameter>``.
+    """Whether the records that this figure needs have come: arrays ``partial/<parameter>`` of large parameters.
+
+    Of small ones every entry has a curve of its own, in the figure of the partials.
 
     Example:
         >>> ready(MemorySink())
         False
     """
-    return bool(memory.records(Array, PREFIX))
+    return bool(_tags(memory))
 
 
 def figure(memory: MemorySink) -> Figure:
@@ -44,7 +48,7 @@ def figure(memory: MemorySink) -> Figure:
         >>> [axes.get_title(loc="left") for axes in figure(memory).axes[:2]]
         ['0.weight: step 0', 'step 10']
     """
-    tags = list(dict.fromkeys(record.tag for record in memory.records(Array, PREFIX)))
+    tags = _tags(memory)
     shown = [tags[place] for place in _evenly(len(tags), MOST_PARAMETERS)]
     series = {tag[len(PREFIX) :]: memory.arrays(tag) for tag in shown}
     columns = min(MOST_STEPS, max(len(steps) for steps, _ in series.values()))
@@ -92,6 +96,13 @@ def draw(panels: list[Axes], parameter: str, steps: np.ndarray, values: np.ndarr
     bar.minorticks_off()
     if not np.isfinite(values[chosen]).all():
         style.legend_below(panels[0], [Patch(color=style.INK, label=_BROKEN)])
+
+
+def _tags(memory: MemorySink) -> list[str]:
+    """Of the parameters that have more entries than curves."""
+    entries = {record.tag: record.values.size for record in memory.records(Array, PREFIX)}
+    curves = Counter(tag.rpartition("[")[0] for tag in memory.tags(PREFIX))
+    return [tag for tag, count in entries.items() if curves[tag] < count]
 
 
 def _evenly(count: int, most: int) -> np.ndarray:

@@ -203,7 +203,7 @@ class _Document:
             fits = passed.manual.shape == passed.value.tensor.shape
             worst.numeric = numeric_downstream(passed.terms, passed.value, worst.index) if fits else math.nan
         used = self._breakdown.used(term.place)
-        which = next((float(i) for i, value in enumerate(used) if value is passed.value), math.nan)
+        which = next((float(i) for i, values in enumerate(used) if passed.value in values), math.nan)
         return self._agreement(passed.agreement, worst, which)
 
     def _leaf_agreement(self, name: str) -> dict[str, Any] | None:

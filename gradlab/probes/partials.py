@@ -21,12 +21,18 @@ MOST_CELLS = 64  # along each side of a picture
 class PartialsProbe:
     """∂L/∂θᵢ for every entry of small parameters, and for the most active entries of large ones.
 
-    Curves ``partial/<parameter>[i,j]`` come in batches; pictures ``partial/<parameter>`` show the whole gradient of a
-    matrix at chosen steps.
+    Curves ``partial/<parameter>[i,j]`` come in batches. Pictures show the whole of a matrix at chosen steps, as arrays
+    [rows, columns] of at most 64 × 64 cells:
+
+    | array | what a cell holds |
+    |---|---|
+    | ``partial/<parameter>`` | the gradient; of several entries in one cell, that of largest magnitude |
+    | ``weight/<parameter>`` | the weight of the same entry, before the update |
+    | ``entry/<parameter>`` | [2, rows, columns], of matrices beyond 64 × 64 alone: that entry's row and column |
 
     Args:
         schedule: the steps of the curves; every step by default.
-        matrices: the steps of the pictures.
+        matrices: the steps of the pictures; few, since each copies tensors from the device.
         small: up to this many entries, all of a parameter's partials are recorded as curves.
         largest: of a larger parameter, this many: those of largest magnitude in its first gradient.
     """
@@ -53,8 +59,8 @@ class PartialsProbe:
             yield from self._add(step.index, gradients)
         if self._matrices(step.index):
             for name, gradient in gradients.items():
-                if gradient.dim() > 1 and gradient.numel() > self.small:
-                    yield Array(f"partial/{name}", step.index, picture(gradient).cpu().numpy())
+                if gradient.dim() > 1:
+                    yield from _pictures(name, step.index, gradient, step.parameters[name])
 
     def updated(self, step: Step) -> Iterator[Record]:
         """Nothing: partials are complete before the update."""
@@ -96,11 +102,25 @@ def _taken(gradient: Tensor, places: Tensor | None, device: torch.device) -> Ten
     return (flat if places is None else flat[places]).to(device)
 
 
+def _pictures(name: str, index: int, gradient: Tensor, weight: Tensor) -> Iterator[Record]:
+    gradient, weight = _matrix(gradient), _matrix(dense(weight))
+    places = cells(gradient)
+    for prefix, matrix in (("partial", gradient), ("weight", weight)):
+        yield Array(f"{prefix}/{name}", index, _at(matrix, places).cpu().numpy())
+    if places is not None:
+        columns = gradient.shape[1]
+        entries = torch.stack([places // columns, places % columns]).int()
+        yield Array(f"entry/{name}", index, entries.cpu().numpy())
+
+
 def picture(gradient: Tensor) -> Tensor:
     """A gradient as a matrix of at most 64 × 64 cells; of the entries in a cell, the one of largest magnitude.
 
     Args:
         gradient: at least two dimensions; the second and all that follow become the columns.
+
+    Returns:
+        [rows, columns], a copy; the real parts of complex numbers, and at least single precision.
 
     Example:
         >>> picture(torch.arange(-128.0, 128 * 127).reshape(128, 128)).shape
@@ -109,11 +129,38 @@ def picture(gradient: Tensor) -> Tensor:
         tensor([[ 1., -3.],
                 [ 0.,  2.]])
     """
-    matrix = gradient.detach().flatten(1)
-    matrix = matrix.real if matrix.is_complex() else matrix
-    matrix = matrix.float() if matrix.element_size() < 4 else matrix
+    matrix = _matrix(gradient)
+    return _at(matrix, cells(matrix))
+
+
+def cells(matrix: Tensor) -> Tensor | None:
+    """Which entry each cell of a picture shows: the one of largest magnitude among those that fall into it.
+
+    Args:
+        matrix: [rows, columns], real.
+
+    Returns:
+        Places in the flat matrix, int64 [at most 64, at most 64]; None where each entry has a cell of its own.
+
+    Example:
+        >>> matrix = torch.zeros(128, 2)
+        >>> matrix[1, 0] = -5.0
+        >>> cells(matrix)[0]
+        tensor([2, 1])
+    """
     size = [min(n, MOST_CELLS) for n in matrix.shape]
     if size == list(matrix.shape):
-        return matrix.clone()
+        return None
     _, places = adaptive_max_pool2d(matrix.abs().unsqueeze(0), size, return_indices=True)
-    return matrix.flatten()[places[0]]
+    return places[0]
+
+
+def _matrix(tensor: Tensor) -> Tensor:
+    """What NumPy and the pooling take: two dimensions, real, at least single precision."""
+    matrix = tensor.detach().flatten(1)
+    matrix = matrix.real if matrix.is_complex() else matrix
+    return matrix.float() if matrix.element_size() < 4 else matrix
+
+
+def _at(matrix: Tensor, places: Tensor | None) -> Tensor:
+    return matrix.clone() if places is None else matrix.flatten()[places]

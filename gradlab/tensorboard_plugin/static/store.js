@@ -11,7 +11,7 @@ const KEY = "gradlab";
  *   steps: number[],                                 the steps of the slider
  *   step: number,
  *   playing: boolean,
- *   selected: {kind: "operation" | "value", name: string} | null,
+ *   selected: {kind: "operation" | "value" | "module", name: string} | null,
  * }} State
  */
 
