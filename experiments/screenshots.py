@@ -17,13 +17,15 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 from gradlab.links import deep_link
 from gradlab.loading import load
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-TABS = ("custom_scalars", "histograms", "distributions", "text", "images", "hparams", "time_series")
+TABS = ("gradlab", "custom_scalars", "histograms", "distributions", "text", "images", "hparams", "time_series")
+PANELS = {"graph": 720, "flow": 480}  # of the Gradlab tab, with the heights of their pictures
 FIGURES = ("overview.png", "gradient_flow.png")
 
 
@@ -31,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, default=Path("experiments/backprop"))
-    parser.add_argument("--tabs", nargs="+", choices=TABS, default=["custom_scalars"])
+    parser.add_argument("--tabs", nargs="+", choices=TABS, default=["gradlab", "custom_scalars"])
     parser.add_argument("--browser", default="/usr/bin/chromium")
     parser.add_argument("--dark", action="store_true", help="TensorBoard's dark mode")
     chosen = parser.parse_args()
@@ -65,11 +67,28 @@ def photograph(chosen: argparse.Namespace, port: int, tags: list[str]) -> None:
             page = browser.new_page(viewport={"width": 1500, "height": 1000})
             page.goto(url)
             page.wait_for_timeout(6000)
-            path = chosen.out / f"tensorboard_{name}{'_dark' if chosen.dark else ''}.png"
-            page.screenshot(path=str(path))
-            print(path)
+            for panel in PANELS if name == "gradlab" else [""]:
+                ending = _show(page, panel) + ("_dark" if chosen.dark else "")
+                path = chosen.out / f"tensorboard_{name}{ending}.png"
+                page.screenshot(path=str(path))
+                print(path)
             page.close()
         browser.close()
+
+
+def _show(page: Any, panel: str) -> str:
+    """Opens a panel of the Gradlab tab, in the graph an operation's numbers beside it; how its file's name ends."""
+    if not panel:
+        return ""
+    page.set_viewport_size({"width": 1280, "height": PANELS[panel]})
+    frame = page.frame_locator("iframe")
+    frame.get_by_role("tab", name=panel.capitalize()).click()
+    frame.locator(f"section.panel.{panel}").wait_for()
+    if panel == "graph":
+        frame.get_by_role("button", name="unfold all modules").click()
+        frame.locator("#graph-picture [data-operation^=tanh]").first.click()
+    page.wait_for_timeout(1000)
+    return f"_{panel}"
 
 
 def free_port() -> int:

@@ -260,4 +260,5 @@ def test_a_grid_of_settings_comes_from_the_command_line(tmp_path, monkeypatch):
     theta = torch.load(next(tmp_path.rglob("final.pt")))["theta"]
     rates = np.geomspace(1e-3, 0.1, 4)
     start = np.array(instantiate(load("loss", "quadratic")).start)
-    np.testing.assert_allclose(theta.numpy(), start * (1 - rates[:, None] * np.array([1.0, 10.0])), rtol=1e-12, atol=1e-15)
+    expected = start * (1 - rates[:, None] * np.array([1.0, 10.0]))
+    np.testing.assert_allclose(theta.numpy(), expected, rtol=1e-12, atol=1e-15)

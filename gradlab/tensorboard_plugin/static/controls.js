@@ -11,7 +11,11 @@ const PACE = 250; // milliseconds for a step of a film
  */
 export function controls(store, panels) {
   const run = h("select", { id: "run", "aria-label": "run", onchange: () => store.set({ run: run.value }) });
-  const tabs = h("nav", { role: "tablist", "aria-label": "panels" }, panels.map((panel) => tab(store, panel)));
+  const tabs = h(
+    "nav",
+    { role: "tablist", "aria-label": "panels" },
+    panels.map((panel) => tab(store, panel)),
+  );
   const slider = h("input", { id: "step", type: "range", min: 0, max: 0, value: 0, "aria-label": "step" });
   slider.addEventListener("input", () => store.set({ step: store.state.steps[slider.valueAsNumber] ?? 0 }));
   const label = h("output", { id: "step-label", for: "step" });
@@ -23,7 +27,10 @@ export function controls(store, panels) {
   const draw = (changed) => {
     const { state } = store;
     if (changed.has("runs") || changed.has("run")) {
-      refill(run, ...Object.keys(state.runs).map((name) => h("option", { value: name, selected: name === state.run }, name)));
+      refill(
+        run,
+        ...Object.keys(state.runs).map((name) => h("option", { value: name, selected: name === state.run }, name)),
+      );
       run.value = state.run;
     }
     for (const button of tabs.children) {
@@ -55,11 +62,11 @@ function tab(store, panel) {
   );
   button.dataset.panel = panel.id;
   button.addEventListener("keydown", (event) => {
-    const next = { ArrowRight: button.nextElementSibling, ArrowLeft: button.previousElementSibling }[event.key];
-    if (!next) return;
-    event.stopPropagation();
-    next.focus();
-    next.click();
+    if (!["ArrowRight", "ArrowLeft"].includes(event.key)) return;
+    event.stopPropagation(); // at the last tab too, where there is nowhere to go: here arrows are no steps
+    const next = event.key === "ArrowRight" ? button.nextElementSibling : button.previousElementSibling;
+    next?.focus();
+    next?.click();
   });
   return button;
 }

@@ -24,7 +24,18 @@ export function decades(value) {
 }
 
 // Stops of viridis (S. van der Walt, N. Smith, matplotlib, CC0), which keeps its order for colour-blind eyes and in grey.
-const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
+const VIRIDIS = [
+  "#440154",
+  "#482878",
+  "#3e4989",
+  "#31688e",
+  "#26828e",
+  "#1f9e89",
+  "#35b779",
+  "#6ece58",
+  "#b5de2b",
+  "#fde725",
+];
 // Blue, white, vermillion: the two ends are those of M. Okabe and K. Ito's palette for colour-blind readers.
 const SIGNED = ["#0072b2", "#7fb8d8", "#f4f4f4", "#eaae7f", "#d55e00"];
 

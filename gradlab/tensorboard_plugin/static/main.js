@@ -83,7 +83,8 @@ class Page {
   async #react(changed) {
     const { run, panel } = this.#store.state;
     const place = `${panel} ${run}`;
-    if (changed.has("panel") || changed.has("run") || (changed.has("runs") && this.#shown !== place)) await this.#show();
+    if (changed.has("panel") || changed.has("run") || (changed.has("runs") && this.#shown !== place))
+      await this.#show();
     else if (changed.has("runs")) await this.#guarded(() => this.#reload());
     else if (this.#mounted) await this.#guarded(() => this.#mounted?.update(changed));
   }

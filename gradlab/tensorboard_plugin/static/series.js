@@ -14,8 +14,12 @@
  * @returns {Promise<Map<string, Curve>>} in the order in which they were first written
  */
 export async function curves(reader, run, tags, wanted) {
-  const blocks = Object.entries(tags).filter(([, info]) => info.about.kind === "scalars" && info.about.tags?.some(wanted));
-  const read = await Promise.all(blocks.map(async ([tag, info]) => [info.about.tags, await reader.series(run, tag, info)]));
+  const blocks = Object.entries(tags).filter(
+    ([, info]) => info.about.kind === "scalars" && info.about.tags?.some(wanted),
+  );
+  const read = await Promise.all(
+    blocks.map(async ([tag, info]) => [info.about.tags, await reader.series(run, tag, info)]),
+  );
   const found = new Map();
   for (const [names, series] of read) {
     const columns = names.map((name, place) => [name, place + 1]).filter(([name]) => wanted(name));
