@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--browser", default="/usr/bin/chromium")
     parser.add_argument("--dark", action="store_true", help="TensorBoard's dark mode")
     chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
     for name in FIGURES:
         shutil.copy(chosen.run / name, chosen.out / name)
     tags = list(dict.fromkeys(load(chosen.run).scalars()["tag"]))
