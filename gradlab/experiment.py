@@ -134,6 +134,8 @@ class Run:
         """Trains; how it ended goes into the summary."""
         trainer = make_trainer(self.cfg, self.folder, [self.watching, self.stopping, *progress_bar(self.cfg)])
         self.trainer = trainer
+        if self.parts.probes and isinstance(self.parts.loss, Surface):  # to look at while the run goes on
+            self.tensorboard.write(surface_records(self.parts.loss, self.memory))
         try:
             trainer.fit(self.module, datamodule=self.parts.data)
             self.summary.end(self._verdict())

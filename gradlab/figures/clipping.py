@@ -44,7 +44,7 @@ def figure(found: Mapping[str, Steps]) -> Figure:
 def map_of(runs: Mapping[str, MemorySink]) -> Figure:
     """All paths over the smallest window that was recorded, each until it has left it."""
     ground = min(runs.values(), key=together.width_of)
-    x, y = (ground.arrays(tag)[1][0] for tag in contour.SURFACE[:2])
+    x, y = (ground.arrays(tag)[1][-1] for tag in contour.SURFACE[:2])
     view = contour.View(np.array([x.min(), y.min()]), np.array([x.max(), y.max()]))
     paths = {name: path[: _leaving(path, view) + 1] for name, path in together.paths_of(runs).items()}
     picture, (axes,) = style.canvas(10.5, 10)

@@ -110,14 +110,14 @@ def draw_ground(axes: Axes, memory: MemorySink, points: np.ndarray, bar: bool = 
 
 
 def landscape(memory: MemorySink) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The surface's records: x [m], y [n] and the heights [n, m].
+    """The surface's records, the last ones: x [m], y [n] and the heights [n, m].
 
     Raises:
         BadInput: there are none.
     """
     if any(tag not in memory.tags("surface/") for tag in SURFACE):
         raise BadInput("a picture from above needs a surface over the plane, such as loss=rosenbrock loss.dimension=2")
-    x, y, z = (memory.arrays(tag)[1][0] for tag in SURFACE)
+    x, y, z = (memory.arrays(tag)[1][-1] for tag in SURFACE)
     return x, y, z
 
 
@@ -132,7 +132,7 @@ def draw_minimizers(axes: Axes, memory: MemorySink, view: View) -> None:
 def _minimizers(memory: MemorySink) -> np.ndarray:
     """The known minimizers, [k, 2]."""
     known = MINIMIZERS in memory.tags(MINIMIZERS)
-    return memory.arrays(MINIMIZERS)[1][0].reshape(-1, 2) if known else np.empty((0, 2))
+    return memory.arrays(MINIMIZERS)[1][-1].reshape(-1, 2) if known else np.empty((0, 2))
 
 
 def _view(x: np.ndarray, y: np.ndarray, points: np.ndarray) -> View:
