@@ -21,7 +21,7 @@ def linear(low: float, high: float, shape: Sequence[int], axis: int = 0) -> Tens
         A number for each member, shape [P], float64. The last axis changes fastest: ``….view(shape)`` is the grid.
 
     Raises:
-        ValueError: there is no such axis, or a size below 1.
+        ValueError: the shape is no list of whole numbers above 0, or there is no such axis.
 
     Example:
         >>> linear(0.0, 0.9, shape=[2, 3], axis=0).tolist()
@@ -46,8 +46,12 @@ def log(low: float, high: float, shape: Sequence[int], axis: int = 0) -> Tensor:
 
 
 def _count(shape: Sequence[int], axis: int) -> int:
-    if not 0 <= axis < len(shape) or min(shape) < 1:
-        raise ValueError(f"a grid of shape {list(shape)} has no axis {axis}, or a size below 1: axes count from 0")
+    if not isinstance(shape, Sequence) or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ValueError(
+            f"shape={shape}: a grid has a list of whole numbers above 0, one for each axis, such as [4, 3]"
+        )
+    if axis not in range(len(shape)):
+        raise ValueError(f"a grid of shape {list(shape)} has no axis {axis}: axes count from 0")
     return shape[axis]
 
 

@@ -31,12 +31,14 @@ def make_model(cfg: DictConfig, **known: Any) -> Any:
         known: arguments beside those in the config.
 
     Raises:
-        ValueError: there is no such population, or no such seeds.
+        ValueError: there is no such population, no such seeds, or seeds for a class that makes its own population.
     """
     taken = _arguments(OmegaConf.select(cfg, "model._target_", throw_on_missing=False))
     single = cfg.copy()  # whole, since the model's values may refer to the data's
     with open_dict(single):
         own = {key: single.model.pop(key) for key in ("population", "seeds") if key in cfg.model and key not in taken}
+    if "population" in taken and own.get("seeds", "different") != "different":  # the default of model=custom
+        raise ValueError(f"model.seeds={own['seeds']}: {cfg.model._target_} makes its own population: leave it out")
     population = own.get("population")
     if population is None:
         return instantiate(single.model, **known)

@@ -113,6 +113,8 @@ def test_a_model_that_makes_its_own_population_is_left_to(here):
     model = make_model(cfg)
     assert type(model).__name__ == "Several"
     assert model.weights.shape == (5, 64, 10)
+    with pytest.raises(ValueError, match=r"model\.seeds=same: users_networks\.Several makes its own population"):
+        make_model(composed("model=custom", "model._target_=users_networks.Several", "model.seeds=same"))
 
 
 @pytest.mark.parametrize("model", ["mlp", "linear", "logistic", "convnet", "transformer", "custom"])

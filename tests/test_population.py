@@ -154,7 +154,7 @@ POINTS = ["loss=rosenbrock", "model=point", "model.population=4", "data=none", "
         (["optimizer=sgd", "model.population=0"], "a whole number above 0 as model.population"),
         (["optimizer=sgd", "model.starts=here"], "begin at one of random, grid, same"),
         (["optimizer=sgd", "model.starts=grid", "model.population=5"], "such as 4, 9"),
-        (["optimizer=sgd", "model.window=[[0,1]]"], "2 pairs such as [-2, 2]"),
+        (["optimizer=sgd", "model.window=[[0,1]]"], "2 pairs of numbers such as [-2, 2]"),
         (["optimizer=sgd", "probes=[arrivals]", "model.population=null"], "the probe arrivals looks at a population"),
     ],
 )
@@ -237,6 +237,12 @@ def test_grids_hold_every_combination_once(shape, data):
     np.testing.assert_allclose(
         logs.movedim(0, -1).reshape(-1, shape[0])[0], np.geomspace(*ends[0], shape[0]), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("shape", [3, "33", [3, 0], [2.5]])
+def test_a_shape_that_is_no_list_of_sizes_is_refused(shape):
+    with pytest.raises(ValueError, match="a list of whole numbers above 0"):
+        grids.linear(0, 1, shape=shape)
 
 
 def test_grids_without_such_an_axis_are_refused():

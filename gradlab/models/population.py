@@ -63,14 +63,23 @@ class Population(nn.Module):
             self.register_buffer(name, buffer, persistent=name in network.state_dict())
 
     def forward(self, x: Any) -> Tensor:
-        """The members' predictions, [P, …], for one batch as a single network takes it."""
+        """The members' predictions, [P, …], for one batch as a single network takes it.
+
+        Raises:
+            ValueError: the network's forward cannot be mapped: it asks what a number is, as ``if`` and ``.item()`` do.
+        """
 
         def predict(own: dict[str, Tensor]) -> Tensor:
             return torch.func.functional_call(self._network[0], own, (x,))
 
         # The fused kernels of attention cannot be mapped, and PyTorch would run one member after the other.
         with sdpa_kernel(SDPBackend.MATH):
-            return torch.func.vmap(predict, randomness="different")(_tensors(self))
+            try:
+                return torch.func.vmap(predict, randomness="different")(_tensors(self))
+            except RuntimeError as error:
+                if not str(error).startswith("vmap: "):
+                    raise
+                raise ValueError(_why(error, type(self._network[0]).__name__)) from error
 
     def member(self, index: int) -> nn.Module:
         """Member ``index``, from 0, as a network of its own: a copy, of the class that the members had.
@@ -92,6 +101,16 @@ class Population(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.population} × {type(self._network[0]).__name__}"
+
+
+def _why(error: RuntimeError, name: str) -> str:
+    """Why a network cannot be mapped: PyTorch's own first sentence, without its address for bug reports."""
+    cause = str(error).removeprefix("vmap: ").partition(". ")[0]
+    return (
+        f"the forward of {name} cannot be mapped over a population (model.population) by torch.func.vmap ({cause}): "
+        "write what depends on a tensor's values, such as `if` or .item(), with torch.where and tensor operations, or "
+        "train one network at a time"
+    )
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -47,13 +49,29 @@ def starting_points(starts: str, population: int, start: Sequence[float], window
 
 
 def _corners(window: Box | None, dimension: int) -> tuple[Tensor, Tensor]:
-    if window is None or len(window) != dimension or any(len(pair) != 2 or not pair[0] < pair[1] for pair in window):
+    if not _is_box(window, dimension):
         raise ValueError(
-            f"model.window={window}: a population is spread over a window, {dimension} pairs such as [-2, 2], one for "
-            "each coordinate. A surface has one of its own; a loss of yours needs model.window or model.starts=same"
+            f"model.window={window}: a population is spread over a window, {dimension} "
+            f"{'pair' if dimension == 1 else 'pairs'} of numbers such as [-2, 2], one for each coordinate. A surface "
+            "has one of its own; a loss of yours needs model.window or model.starts=same"
         )
     edges = torch.tensor([list(pair) for pair in window], dtype=torch.float64)
     return edges[:, 0], edges[:, 1]
+
+
+def _is_box(window: Any, dimension: int) -> TypeGuard[Box]:
+    return _is_list(window, dimension) and all(_is_list(pair, 2) and _is_interval(*pair) for pair in window)
+
+
+def _is_list(thing: Any, length: int) -> bool:
+    return isinstance(thing, Sequence) and not isinstance(thing, str) and len(thing) == length
+
+
+def _is_interval(low: Any, high: Any) -> bool:
+    numbers = all(
+        isinstance(end, (int, float)) and not isinstance(end, bool) and math.isfinite(end) for end in (low, high)
+    )
+    return numbers and low < high
 
 
 def _along_an_axis(population: int, dimension: int) -> int:

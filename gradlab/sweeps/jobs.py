@@ -15,12 +15,11 @@ import yaml
 from gradlab import report
 from gradlab.errors import EXIT_CODES
 from gradlab.sweeps.folder import number_of
+from gradlab.sweeps.overrides import Value, value_of
 
 SUMMARY, OVERRIDES, HYDRA = "summary.json", ".hydra/overrides.yaml", ".hydra/hydra.yaml"
 NO_END, DAMAGED = "no end", "damaged"
 RUN_AGAIN = (NO_END, DAMAGED, "interrupted", "error", "bad input")  # the others have ended, if not as hoped
-
-Value = float | int | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +98,14 @@ def swept(settings: Sequence[dict[str, Value]]) -> list[str]:
 
 
 def settings_of(overrides: Sequence[str]) -> dict[str, Value]:
-    """Overrides of a command line as settings: numbers as numbers, everything else as it was written.
+    """Overrides of a command line as settings: numbers as numbers, everything else as text.
 
     Example:
         >>> settings_of(["optimizer=sgd", "optimizer.lr=1e-3", "+seed=2", "model.hidden=[64,32]", "~probes.partials"])
         {'optimizer': 'sgd', 'optimizer.lr': 0.001, 'seed': 2, 'model.hidden': '[64,32]', '~probes.partials': ''}
     """
     pairs = (override.partition("=") for override in overrides)
-    return {key.lstrip("+"): _typed(value) for key, _, value in pairs}
-
-
-def _typed(text: str) -> Value:
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    if not math.isfinite(number):
-        return text
-    return int(text) if re.fullmatch(r"[+-]?\d+", text) else number
+    return {key.lstrip("+"): value_of(value) for key, _, value in pairs}
 
 
 def _job_folders(folder: Path) -> Iterator[Path]:

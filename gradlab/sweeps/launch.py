@@ -20,7 +20,7 @@ from gradlab.sweeps.folder import forget_jobs, write_jobs
 from gradlab.sweeps.job import ENDED, LOCK, recorded_objective, status_of
 from gradlab.sweeps.names import fixed_keys, folder_name
 from gradlab.sweeps.overrides import quoted
-from gradlab.sweeps.ray_cluster import connect
+from gradlab.sweeps.ray_cluster import connect, wait_for_prints
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ def launch(launcher: Launcher, config: DictConfig, overrides: Sequence[Sequence[
                 print(f"gradlab: jobs in the queue go on; then: python -m gradlab.sweeps {sweep}", file=sys.stderr)
                 break
             waiting = _not_begun(waiting, before)
+    _let_print(launcher)
     return [
         JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED, _return_value=recorded_objective(job.folder))
         for job in jobs
@@ -89,6 +90,11 @@ def launch(launcher: Launcher, config: DictConfig, overrides: Sequence[Sequence[
 def _connect(launcher: Launcher, config: DictConfig) -> None:
     if type(launcher).__name__ == "RayLauncher":
         connect(config.hydra.launcher.ray.init)
+
+
+def _let_print(launcher: Launcher) -> None:
+    if type(launcher).__name__ == "RayLauncher":
+        wait_for_prints()
 
 
 def _report(error: Exception) -> None:

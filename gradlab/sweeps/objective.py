@@ -10,6 +10,7 @@ from omegaconf import ListConfig
 
 from gradlab.errors import BadInput
 
+LARGEST = "-"  # before the name of a metric of which the largest is the best
 WITHOUT = ("non-finite", "interrupted", "error", "bad input")  # a run that ended so has no result to compare
 
 
@@ -17,7 +18,8 @@ def chosen_objective(names: Any, metrics: Mapping[str, Any], status: str, otherw
     """The value, or the values, that a sweep minimises.
 
     Args:
-        names: the setting ``objective``: a metric, a list of metrics, or None.
+        names: the setting ``objective``: a metric, a list of metrics, or None. ``-accuracy`` is minus the accuracy,
+            of which the smallest is the best too.
         metrics: of the run.
         status: how the run ended; NaN stands for the values of one that went wrong.
         otherwise: what is minimised where no metric is chosen.
@@ -28,6 +30,8 @@ def chosen_objective(names: Any, metrics: Mapping[str, Any], status: str, otherw
     Example:
         >>> chosen_objective(["loss", "steps"], {"loss": 0.5, "steps": 10}, "agree", 0.5)
         [0.5, 10.0]
+        >>> chosen_objective("-accuracy", {"accuracy": 0.9}, "agree", 0.5)
+        -0.9
         >>> chosen_objective("loss", {"loss": 0.5}, "non-finite", 0.5)
         nan
     """
@@ -37,11 +41,17 @@ def chosen_objective(names: Any, metrics: Mapping[str, Any], status: str, otherw
         values = [math.nan] * max(len(wanted), 1)
     elif not wanted:
         values = [otherwise]
-    elif unknown := [name for name in wanted if name not in metrics]:
+    elif unknown := [name for name in wanted if name.removeprefix(LARGEST) not in metrics]:
         raise BadInput(
             f"objective={', '.join(unknown)}: this run has no such metric. It has {', '.join(metrics)}; "
-            "several are given as 'objective=[loss,steps]', and null takes the loss on test data, else the loss"
+            "several are given as 'objective=[loss,steps]', of -steps the largest is the best, and null takes the "
+            "loss on test data, else the loss"
         )
     else:
-        values = [float(metrics[name]) for name in wanted]
+        values = [_value(name, metrics) for name in wanted]
     return values if several else values[0]
+
+
+def _value(name: str, metrics: Mapping[str, Any]) -> float:
+    value = float(metrics[name.removeprefix(LARGEST)])
+    return -value if name.startswith(LARGEST) else value

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradlab.sweeps.jobs import Job
+from gradlab.sweeps.objective import LARGEST
 from gradlab.sweeps.ranking import best_of, objective_names
 from gradlab.sweeps.table import setting_names
 
@@ -40,7 +42,8 @@ def _figures(jobs: Sequence[Job]) -> dict[str, Figure]:
     from gradlab.figures.sweep_cells import heatmap
     from gradlab.figures.sweep_points import curve, pareto
 
-    keys, objectives = setting_names(jobs), objective_names(jobs)
+    keys = setting_names(jobs)
+    objectives = [re.sub(f"^{LARGEST}", "minus ", name) for name in objective_names(jobs)]
     best = {job.name for job in best_of(jobs)}
     figures = {"sweep_parallel": parallel(jobs, keys, objectives, best)}
     apart = [key for key in keys if key != SEED] or keys

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from gradlab.sweeps.jobs import Job
+from gradlab.sweeps.objective import LARGEST
 
 
 def ranked(jobs: Sequence[Job]) -> list[Job]:
@@ -42,6 +43,8 @@ def best_of(jobs: Sequence[Job]) -> list[Job]:
 def objective_names(jobs: Sequence[Job]) -> list[str]:
     """What the objectives are called: the metric that each equals in all jobs that ended well, else "objective".
 
+    One that is minus a metric is called ``-accuracy``, as in the setting ``objective``.
+
     Example:
         >>> from pathlib import Path
         >>> job = Job("a", Path("a"), 0, "agree", 0, "", {"loss": 0.5, "accuracy": 0.9}, (0.5, 7.0), {})
@@ -58,10 +61,13 @@ def _name(jobs: Sequence[Job], place: int) -> str | None:
     known = [job for job in jobs if job.metrics and len(job.objective) > place and not math.isnan(job.objective[place])]
     known = [job for job in known if not job.exit_code] or known
     names = list(known[0].metrics) if known else []
+    minus: list[str] = []
     for name in sorted(names, key=lambda name: name != "test_loss"):  # two names can stand for the same numbers
         if all(_same(job.metrics.get(name), job.objective[place]) for job in known):
             return name
-    return None
+        if all(_same(job.metrics.get(name), -job.objective[place]) for job in known):
+            minus.append(f"{LARGEST}{name}")
+    return next(iter(minus), None)
 
 
 def _same(metric: float | None, objective: float) -> bool:

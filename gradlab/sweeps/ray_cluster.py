@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -21,3 +22,11 @@ def connect(init: DictConfig) -> None:
     settings: Any = OmegaConf.to_container(init, resolve=True)
     if not ray.is_initialized():
         ray.init(**{"logging_level": "error", **settings})
+
+
+def wait_for_prints() -> None:
+    """Lets what the jobs have printed arrive: it comes later than their results, and would fall into what we print.
+
+    Half a second is what Ray itself waits for it at the end of a process.
+    """
+    time.sleep(0.5)

@@ -15,7 +15,7 @@ from gradlab.sweeps.overrides import key_of, quoted
 
 RESUME = "sweep.resume"
 OURS = ("hydra.mode", "hydra.sweep.dir")  # set anew each time
-THE_SWEEP = ("hydra.sweep.", "hydra/sweeper", "hydra.sweeper.params", "hydra.sweeper.search_space")
+THE_SWEEP = ("hydra.sweep.", "hydra/sweeper", *(f"hydra.sweeper.{k}" for k in ("params", "search_space", "direction")))
 FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p")
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from gradlab.report import MEDIANS
 from gradlab.sweeps.jobs import Job
+from gradlab.sweeps.objective import LARGEST
 from gradlab.sweeps.ranking import best_of, objective_names, ranked
 
 MOST_ROWS, MOST_METRICS = 20, 8
@@ -25,7 +27,10 @@ def job_table(jobs: Sequence[Job]) -> Table:
     """
     settings, metrics = setting_names(jobs), telling_metrics(jobs)[:MOST_METRICS]
     objectives = objective_names(jobs)
-    computed = [(place, name) for place, name in enumerate(objectives) if name not in metrics and _has(jobs, place)]
+    shown_already = {name for metric in metrics for name in (metric, f"{LARGEST}{metric}")}
+    computed = [
+        (place, name) for place, name in enumerate(objectives) if name not in shown_already and _has(jobs, place)
+    ]
     table = Table(title=_title(jobs, objectives), title_justify="left")
     table.add_column("best")
     table.add_column("job", justify="right")
@@ -33,7 +38,7 @@ def job_table(jobs: Sequence[Job]) -> Table:
         table.add_column(Text(key), justify="right" if _is_number(jobs, key) else "left")
     table.add_column("status")
     for name in [*(name for _, name in computed), *metrics]:
-        table.add_column(Text(name.replace("_", " ")), justify="right")
+        table.add_column(Text(_heading(name, jobs)), justify="right")
     best = {job.name for job in best_of(jobs)}
     for job in shown(jobs):
         cells = [*(_cell(job.settings.get(key)) for key in settings), job.status]
@@ -87,7 +92,7 @@ def setting_names(jobs: Sequence[Job]) -> list[str]:
 def metric_names(jobs: Sequence[Job]) -> list[str]:
     """All metrics that any job has; what is minimised first."""
     names = dict.fromkeys(name for job in jobs for name in job.metrics)
-    first = [name for name in objective_names(jobs) if name in names]
+    first = [name for name in (name.removeprefix(LARGEST) for name in objective_names(jobs)) if name in names]
     return list(dict.fromkeys([*first, *names]))
 
 
@@ -105,8 +110,26 @@ def _title(jobs: Sequence[Job], objectives: Sequence[str]) -> str:
     names = " and ".join(name.replace("_", " ") for name in objectives)
     if best_of(jobs):
         several = f"* the Pareto set (no other job is at least as good in each of {names}, and better in one)"
-        parts.append(several if len(objectives) > 1 else f"* the smallest {names}")
+        parts.append(several if len(objectives) > 1 else f"* {best_words(objectives[0])}")
     return ", ".join(parts)
+
+
+def best_words(objective: str) -> str:
+    """Which job is the best, in words.
+
+    Example:
+        >>> best_words("test_loss"), best_words("-accuracy")
+        ('the smallest test loss', 'the largest accuracy')
+    """
+    name, size = objective.removeprefix(LARGEST), "largest" if objective.startswith(LARGEST) else "smallest"
+    return f"the {size} {name.replace('_', ' ')}"
+
+
+def _heading(metric: str, jobs: Sequence[Job]) -> str:
+    """A metric in words; where every job is a population, whose number it is."""
+    known = [job for job in jobs if job.metrics]
+    is_median = metric in MEDIANS and known and all("members" in job.metrics for job in known)
+    return metric.replace("_", " ") + (" (median of members)" if is_median else "")
 
 
 def _has(jobs: Sequence[Job], place: int) -> bool:

@@ -22,7 +22,8 @@ def prepare(sweeper: DictConfig, objective: Any, seed: Any) -> None:
         seed: the setting ``seed``.
 
     Raises:
-        BadInput: the directions are not as many as the objectives.
+        BadInput: the directions are not as many as the objectives, or one is to be maximised, which the sweep's table
+            and figures would not know.
     """
     import optuna  # an extra, and slow to import
 
@@ -35,9 +36,14 @@ def prepare(sweeper: DictConfig, objective: Any, seed: Any) -> None:
             sweeper.sampler.seed = seed if isinstance(seed, int) else 0
         if several > 1 and not isinstance(sweeper.direction, ListConfig):
             sweeper.direction = [sweeper.direction] * several
-    directions = len(sweeper.direction) if isinstance(sweeper.direction, ListConfig) else 1
-    if directions != several:
+    directions = list(sweeper.direction) if isinstance(sweeper.direction, ListConfig) else [sweeper.direction]
+    if len(directions) != several:
         raise BadInput(
-            f"hydra.sweeper.direction has {directions} directions for {several} objectives: give one for each, "
+            f"hydra.sweeper.direction has {len(directions)} directions for {several} objectives: give one for each, "
             "as in 'objective=[loss,steps]' 'hydra.sweeper.direction=[minimize,minimize]'"
+        )
+    if any(str(getattr(direction, "name", direction)) == "maximize" for direction in directions):
+        raise BadInput(
+            "hydra.sweeper.direction=maximize: a sweep's table marks the smallest as the best: leave it out, and put a "
+            "minus before the metric of which the largest is the best, as in objective=-accuracy"
         )

@@ -267,6 +267,30 @@ def test_what_makes_no_population_is_refused(members, said):
         Population(members)
 
 
+class Asks(nn.Module):
+    """Decides by a number, which a population has several of."""
+
+    def __init__(self, ask):
+        super().__init__()
+        self.linear, self.ask = nn.Linear(2, 1), ask
+
+    def forward(self, x):
+        y = self.linear(x)
+        return y if self.ask(y.sum()) else -y
+
+
+@pytest.mark.parametrize(("ask", "cause"), [(bool, "control flow"), (torch.Tensor.item, r"\.item\(\)")])
+def test_a_forward_that_asks_for_a_number_is_refused_by_name(ask, cause):
+    population = Population([Asks(ask) for _ in range(P)])
+    with pytest.raises(ValueError, match=rf"forward of Asks cannot be mapped.*{cause}.*: write .* with torch\.where"):
+        population(torch.ones(3, 2))
+
+
+def test_an_error_of_the_networks_own_stays_what_it_is():
+    with pytest.raises(RuntimeError, match="size"):
+        Population([nn.Linear(2, 1) for _ in range(P)])(torch.ones(3, 5))
+
+
 @pytest.mark.parametrize("index", [-1, P])
 def test_there_is_no_other_member(index):
     with pytest.raises(IndexError, match=rf"has members 0 to 2: no {index}"):

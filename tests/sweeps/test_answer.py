@@ -174,6 +174,25 @@ def test_an_objective_is_named_by_the_metric_that_it_equals():
     assert objective_names([job(0, (math.nan,), exit_code=1)]) == ["objective"]
 
 
+def test_of_minus_a_metric_the_largest_is_marked(tmp_path):
+    for number, accuracy in enumerate([0.5, 0.875, 0.75]):
+        overrides = [f"seed={number}", "objective=-accuracy"]
+        make_job(tmp_path / f"{number}", number, overrides, metrics={"accuracy": accuracy}, objective=-accuracy)
+    _, lines = answered(tmp_path)
+    assert lines[0] == "sweep: 3 jobs, * the largest accuracy"
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    assert rows == [["*", "1", "1", "agree", "0.875"], ["", "2", "2", "agree", "0.75"], ["", "0", "0", "agree", "0.5"]]
+
+
+@pytest.mark.parametrize(("members", "heading"), [([4, 4], "loss (median of members)"), ([4, None], "loss")])
+def test_a_table_of_populations_says_whose_loss_it_is(tmp_path, members, heading):
+    for number, count in enumerate(members):
+        metrics = {"loss": float(number)} | ({} if count is None else {"members": count})
+        make_job(tmp_path / f"{number}", number, [f"seed={number}"], metrics=metrics)
+    _, lines = answered(tmp_path)
+    assert heading in [cell.strip() for cell in lines[2].split("┃")]
+
+
 def test_of_many_jobs_the_best_and_all_failed_are_shown(tmp_path):
     jobs = [job(n, (float(500 - n),), exit_code=n % 100 == 7, settings={"seed": n}) for n in range(500)]
     numbers = [found.number for found in shown(jobs)]

@@ -53,6 +53,25 @@ def test_a_killed_job_is_known_by_what_hydra_wrote_before_it_began(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ('+model.name="a b"', "a b"),
+        ("model.name='ü/\"x\"'", 'ü/"x"'),
+        (r"model.name='it\'s'", "it's"),
+        ("model.name='7'", "'7'"),
+        ("model.name='null'", "'null'"),
+        ("model.name=''", ""),
+        ("model.name=7", 7),
+        ("model.name=['a','b']", "['a','b']"),
+        ("model.name='a','b'", "'a','b'"),
+        ("model.name=null", "null"),
+    ],
+)
+def test_a_text_has_no_quotes_where_it_needs_none(override, expected):
+    assert settings_of([override]) == {"model.name": expected}
+
+
+@pytest.mark.parametrize(
     "content", ["", "{", "[]", "null", '{"status": "agree"}', '{"status": 1, "exit_code": "x", "metrics": {}}', "\xff"]
 )
 def test_a_damaged_summary_is_named_and_the_others_are_read(tmp_path, content):

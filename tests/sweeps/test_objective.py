@@ -20,6 +20,12 @@ def test_the_metrics_that_are_named(names, expected):
     assert chosen_objective(names, METRICS, "agree", otherwise=7.0) == expected
 
 
+def test_of_a_name_with_a_minus_the_largest_is_the_best():
+    assert chosen_objective(["-steps", "loss"], METRICS, "agree", otherwise=7.0) == [-10.0, 0.5]
+    with pytest.raises(BadInput, match="objective=-accuracy: this run has no such metric"):
+        chosen_objective("-accuracy", METRICS, "agree", otherwise=7.0)
+
+
 @pytest.mark.parametrize("status", ["non-finite", "interrupted"])
 def test_a_run_that_went_wrong_has_none(status):
     assert math.isnan(chosen_objective(None, METRICS, status, otherwise=0.5))

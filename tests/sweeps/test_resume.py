@@ -140,7 +140,15 @@ def test_the_command_line_of_the_record(record):
 
 
 @pytest.mark.parametrize(
-    "override", ["loss=l1", "seed=3", "+model.width=3", "hydra/sweeper=optuna", "hydra.sweep.dir=x"]
+    "override",
+    [
+        "loss=l1",
+        "seed=3",
+        "+model.width=3",
+        "hydra/sweeper=optuna",
+        "hydra.sweep.dir=x",
+        "hydra.sweeper.direction=maximize",
+    ],
 )
 def test_what_contradicts_the_record_is_refused(record, override):
     with pytest.raises(BadInput, match=r"contradicts sweep.resume.*loss=mse seed=1,2"):

@@ -74,6 +74,16 @@ def test_directions_and_objectives_are_as_many(here, capsys, more):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("objective", "direction"), [("loss", "maximize"), ("[loss,steps]", "[minimize,maximize]"), ("[loss]", "maximize")]
+)
+def test_to_maximise_has_a_minus_since_the_table_marks_the_smallest(here, capsys, objective, direction):
+    more = [f"objective={objective}", f"hydra.sweeper.direction={direction}"]
+    assert main([*OPTUNA, "optimizer.lr=interval(0.001,0.1)", *more]) == 2
+    assert "as in objective=-accuracy" in capsys.readouterr().err
+    assert not list(here.rglob("multirun.yaml"))
+
+
 def test_a_space_that_cannot_be_composed_is_one_message_and_leaves_nothing(here, capsys):
     assert main([*OPTUNA, "optimizer.momentum=interval(0.1,0.5)"]) == 2
     out, err = capsys.readouterr()
