@@ -12,7 +12,7 @@ import inspect
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -25,10 +25,15 @@ from gradlab.backprop.modules import NO_MODULE
 from gradlab.backprop.sweep import Sweep
 from gradlab.graph import GraphWatch, Node, is_leaf
 from gradlab.hints import WRITTEN, Evidence, hint_for
+from gradlab.rounding import is_rounding
 
 HOOK = "BackwardHookFunction"  # what a module's full backward hooks run in
 # A reentrant checkpoint runs a backward pass of its own, in which the leaves' gradients go past the outer graph.
 CHECKPOINT = "CheckpointFunctionBackward"
+
+ROUNDING = (
+    "every operation agrees, given the same upstream gradient: what is left is rounding that cancellation has magnified"
+)
 
 __all__ = ["Culprit", "GraphWatch", "Passed", "Reconciliation", "reconcile"]
 
@@ -152,11 +157,15 @@ def reconcile(
         agreements = compare(pairs, through)
 
     def every() -> dict[Entry, Passed]:
-        return _Blame(watch, terms, label, through).every()
+        return Blame(watch, terms, label, through).every()
 
     if all(a.ok for a in agreements.values()):
         return Reconciliation(agreements, unmatched=unmatched, _every=every, _pairs=pairs)
-    culprit = _Blame(watch, terms, label, through).culprit()
+    blame = Blame(watch, terms, label, through)
+    if not unmatched and is_rounding(blame):
+        explained = {name: replace(a, tolerance=max(a.tolerance, a.error)) for name, a in agreements.items()}
+        return Reconciliation(explained, note=ROUNDING, _every=every, _pairs=pairs)
+    culprit = blame.culprit()
     note = "" if culprit else _without_culprit(unmatched, watch)
     return Reconciliation(agreements, culprit, note, unmatched, every, pairs)
 
@@ -211,7 +220,7 @@ class _Flow:
         return sum_of(gradient for _, gradient in self.manual)
 
 
-class _Blame:
+class Blame:
     """Finds the first node, from the loss downwards, that turns an agreed upstream into a different downstream."""
 
     def __init__(
@@ -283,6 +292,38 @@ class _Blame:
                 operations = tuple(self.terms_of[node])
                 worst[node] = Passed(agreement, operations, flow.manual[0][0], flow.total, flow.autograd)
         return {term.entry: passed for passed in worst.values() for term in passed.terms}
+
+    def flows_of(self, node: Node) -> dict[Hashable, _Flow]:
+        """What a node sends to each place."""
+        return self._flows(node, self.terms_of.get(node, []))
+
+    def given_autograds_upstream(
+        self, node: Node, change: Callable[[Tensor], Tensor] = lambda g: g
+    ) -> dict[Value, Tensor] | None:
+        """What the handwritten rules of a node's operations pass down, given autograd's upstream gradients.
+
+        None where the tape does not know the node, or not which of its outputs a gradient belongs to.
+
+        Args:
+            node: of autograd's graph.
+            change: is done to the upstream gradients before.
+        """
+        terms = self.terms_of.get(node)
+        if not terms or node.name() == CHECKPOINT:
+            return None
+        incoming = self.watch.upstream[node]
+        made = {value for term in terms for value, _ in term.downstream}
+        seeds: list[tuple[Value, Tensor]] = []
+        for term in terms:
+            for place, (value, gradient) in enumerate(zip(term.entry.outputs, term.upstream, strict=True)):
+                if value is None or gradient is None or value in made:
+                    continue
+                number = _output_number(value, node, place, lone=len(terms) == 1)
+                arrived = incoming[number] if number is not None and number < len(incoming) else None
+                if arrived is None or arrived.shape != gradient.shape:
+                    return None
+                seeds.append((value, change(arrived.detach())))
+        return _swept_again(terms, seeds)
 
     def _writer(self, node: Node) -> Culprit:
         """A backward that changed what other branches of the graph use too: no later comparison tells anything."""
@@ -389,13 +430,19 @@ class _Replay:
             for value, gradient in zip(term.entry.outputs, term.upstream, strict=True)
             if value is not None and gradient is not None and value not in made
         ]
-        rules = {term.entry.op: term.rule for term in self._terms if term.rule is not None}
-        if len(rules) < len({term.entry.op for term in self._terms}):
-            return None  # a write that autograd did not see has no rule
-        entries = [term.entry for term in reversed(self._terms)]
-        with torch.no_grad():
-            found = Sweep(entries, rules, everything=True).run(seeds)
-        return sum_of(g for value, g in found.items() if value in self._wanted and isinstance(g, Tensor))
+        found = _swept_again(self._terms, seeds)
+        return None if found is None else sum_of(g for value, g in found.items() if value in self._wanted)
+
+
+def _swept_again(terms: list[Term], seeds: list[tuple[Value, Tensor]]) -> dict[Value, Tensor] | None:
+    """The handwritten backward pass of a few operations again; None where one has no rule: an unseen write."""
+    rules = {term.entry.op: term.rule for term in terms if term.rule is not None}
+    if len(rules) < len({term.entry.op for term in terms}):
+        return None
+    entries = [term.entry for term in reversed(terms)]
+    with torch.no_grad():
+        found = Sweep(entries, rules, everything=True).run(seeds)
+    return {value: gradient for value, gradient in found.items() if isinstance(gradient, Tensor)}
 
 
 def sum_of(gradients: Iterable[Tensor]) -> Tensor | None:
