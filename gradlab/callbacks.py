@@ -183,7 +183,14 @@ class StopWhenAllDiverged(pl.Callback):
         self._every = every
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any) -> None:
-        if trainer.global_step % self._every == 0 and not bool(finite_members(pl_module).any()):
+        if trainer.global_step % self._every == 0:
+            self._look(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._look(trainer, pl_module)
+
+    def _look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not bool(finite_members(pl_module).any()):
             members = next(pl_module.parameters()).shape[0]
             raise NonFiniteError(f"all {members} members of the population have diverged by step {trainer.global_step}")
 

@@ -52,6 +52,11 @@ def run_study(cfg: DictConfig, folder: Path, summary: Summary) -> float:
         BadInput: the study cannot be made with these settings.
     """
     study = explained("study", cfg, lambda: instantiate(cfg.study, _convert_="all"))
+    if OmegaConf.select(cfg, "model.population") is not None and not getattr(study, "takes_population", False):
+        raise BadInput(
+            f"model.population={cfg.model.population}: {type(study).__name__} looks at single runs, or makes "
+            "populations of its own: leave it out"
+        )
     with look():
         found: Findings = study(ConfiguredSetting(cfg, folder))
         pictures = {name: png(figure) for name, figure in found.figures.items()}

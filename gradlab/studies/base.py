@@ -117,6 +117,9 @@ def checked_variants(variants: Mapping[str, Sequence[str]]) -> dict[str, list[st
 
 
 class Study(Protocol):
-    """Asks one question. Its arguments come from the config."""
+    """Asks one question. Its arguments come from the config.
+
+    One that works on the population of ``model.population`` says so by an attribute ``takes_population = True``.
+    """
 
     def __call__(self, setting: Setting) -> Findings: ...

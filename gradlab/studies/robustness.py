@@ -79,6 +79,8 @@ class Robustness:
     The runs need ``model=point`` with a population.
     """
 
+    takes_population = True
+
     def __init__(self, rates: Mapping[str, float], surfaces: Sequence[str], scale: float = 1.0) -> None:
         if not rates or not surfaces:
             raise BadInput("study.rates and study.surfaces: name at least one optimizer and one surface")
