@@ -191,6 +191,20 @@ def wrong_places(folder):
     _graph(folder, structure(), values=np.zeros(2))
 
 
+def dangling(folder):
+    """An edge of an operation that is not there."""
+    document = json.loads(structure())
+    document["edges"][0]["operation"] = 7
+    _graph(folder, json.dumps(document))
+
+
+def wrong_module(folder):
+    """A number where a module's path should stand."""
+    document = json.loads(structure())
+    document["operations"][0]["module"] = 5
+    _graph(folder, json.dumps(document))
+
+
 def _graph(folder, text, values=None):
     sink = TensorBoardSink(folder)
     sink.write([Graph("graph/0", 0, text)])

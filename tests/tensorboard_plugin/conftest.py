@@ -39,6 +39,8 @@ RUNS = {
     "older": tab_runs.older,
     "damaged_structure": tab_runs.damaged_structure,
     "damaged_file": tab_runs.damaged_file,
+    "dangling": tab_runs.dangling,
+    "wrong_module": tab_runs.wrong_module,
     "wrong_places": tab_runs.wrong_places,
 }
 

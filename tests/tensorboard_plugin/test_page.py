@@ -9,7 +9,7 @@ import tab_runs
 from playwright.sync_api import expect
 
 HOSTILE = f"hostile {tab_runs.EVIL}"
-DAMAGED = ["older", "damaged_structure", "damaged_file", "wrong_places"]
+DAMAGED = ["older", "damaged_structure", "damaged_file", "dangling", "wrong_module", "wrong_places"]
 PANELS = {
     "Graph": ["backprop", "chain_rule", "himmelblau/momentum", "wrong"],
     "Flow": ["backprop", "wrong"],
@@ -38,6 +38,8 @@ def test_a_run_without_data_for_a_panel_says_so(tab, run, panel):
         "python -m gradlab" in tab.page.locator(".notice").inner_text()
         or "probes=" in tab.page.locator(".notice").inner_text()
     )
+    expect(tab.page.locator("#step-label")).to_be_empty()
+    expect(tab.page.locator("#step")).to_be_hidden()
 
 
 def test_inside_tensorboard(new_tab, server):
@@ -100,6 +102,33 @@ def test_a_click_on_an_operation_shows_its_chain_rule(tab):
         expect(details).to_contain_text(word)
 
 
+def test_formulas_are_in_the_names_of_the_expression(tab):
+    """f = c + y with c = x·b, b = sin(a), a = x·y: in the rules' own symbols it would be y = a + b."""
+    tab.look_at("chain_rule", "Graph")
+    tab.page.locator("#graph-picture [data-operation^=add]").click()
+    details = tab.page.locator("#graph-details")
+    for words in ("f = c + y", "∂L/∂f", "∂f/∂c = 1, ∂f/∂y = 1"):
+        expect(details).to_contain_text(words)
+    tab.page.locator("#graph-picture [data-operation^=sin]").click()
+    for words in ("b = sin a", "∂L/∂b", "cos a"):
+        expect(details).to_contain_text(words)
+
+
+def test_the_worst_entry_is_named_by_its_index(tab):
+    tab.look_at("backprop", "Graph")
+    tab.page.get_by_role("button", name="unfold all modules").click()
+    details = tab.page.locator("#graph-details")
+    tab.page.locator('#graph-picture [data-value="0.weight"]').click()
+    expect(details).to_contain_text(re.compile(r"worst entry: \[\d+, \d+\]"))
+    tab.page.locator("#graph-picture [data-operation^=tanh]").first.click()
+    expect(details).to_contain_text(re.compile(r"worst entry: x\[\d+, \d+\]"))
+
+
+def test_a_single_step_is_said(tab):
+    tab.look_at("chain_rule", "Graph")
+    expect(tab.page.locator("#step-label")).to_have_text("step 0, the only one recorded here")
+
+
 def test_a_click_on_a_variable_shows_the_sum_over_its_paths(tab):
     """f = x·sin(xy) + y at (2, −1): ∂f/∂x = sin(xy) + xy·cos(xy) = −0.909… + 0.832… = −0.0770…"""
     tab.look_at("chain_rule", "Graph")
@@ -112,6 +141,7 @@ def test_a_click_on_a_variable_shows_the_sum_over_its_paths(tab):
 
 def test_the_backward_pass_is_played_from_the_loss_down(tab):
     tab.look_at("chain_rule", "Graph")
+    tab.page.locator("#graph-picture [data-operation^=sin]").click()
     tab.page.get_by_role("button", name=re.compile("Play backward")).click()
     words = tab.page.locator("#backward-words")
     expect(words).to_be_visible()
@@ -120,6 +150,8 @@ def test_the_backward_pass_is_played_from_the_loss_down(tab):
         tab.page.get_by_role("button", name=re.compile("^next N|next$")).last.click()
         said.append(words.inner_text())
     assert len(set(said)) == 5
+    assert "a = x · y" in said[-1]
+    expect(tab.page.locator("#graph-details h2")).to_have_text("mul #4")  # where they are shown, they follow
     tab.picture()
     tab.page.locator("body").press("Escape")
     expect(words).to_be_hidden()
@@ -131,7 +163,7 @@ def test_runs_are_switched_and_remembered(fresh_tab, server):
     fresh_tab.look_at("himmelblau/adam")
     expect(fresh_tab.page.locator(".readings")).to_contain_text("himmelblau/adam")
     fresh_tab.open(server.url())
-    assert fresh_tab.page.get_by_label("run", exact=True).input_value() == "himmelblau/adam"
+    expect(fresh_tab.page.get_by_label("run", exact=True)).to_have_value("himmelblau/adam")  # once they are read
     expect(fresh_tab.page.get_by_role("tab", name="Surface")).to_have_attribute("aria-selected", "true")
 
 
@@ -307,8 +339,12 @@ def test_damage_stays_in_its_panel(tab, run):
         expect(tab.page.locator(".notice")).to_be_visible()
     if run == "older":
         expect(tab.page.locator(".notice")).to_contain_text("another version of gradlab")
+    if run == "dangling":
+        expect(tab.page.locator(".notice")).to_contain_text("it refers to what is not there")
     tab.look_at("chain_rule", "Graph")
     expect(tab.page.locator("#graph-picture [data-operation]").first).to_be_visible()
+    for key in ("b", "n", "Escape"):  # nothing of the damaged run listens any more
+        tab.page.locator("body").press(key)
 
 
 @pytest.mark.parametrize("panel", PANELS)
@@ -321,6 +357,16 @@ def test_a_narrow_window(new_tab, server, panel):
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 480
     tab.picture()
+    tab.page.set_viewport_size({"width": 340, "height": 700})
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 340
+
+
+def test_in_a_low_window_the_picture_stays_large_enough(new_tab, server):
+    """As in 1280 × 800 pixels at 200 %."""
+    tab = new_tab(640, 400).open(server.url(), "backprop", "Graph")
+    tab.page.locator("#graph-picture [data-operation]").first.click()
+    expect(tab.page.locator("#graph-details h2")).to_be_visible()
+    assert tab.page.locator("#graph-picture").bounding_box()["height"] > 180
 
 
 @pytest.mark.parametrize("panel", PANELS)

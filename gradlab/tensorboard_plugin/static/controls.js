@@ -3,7 +3,8 @@
 import { h, refill } from "./dom.js";
 import { placeOf } from "./series.js";
 
-const PACE = 250; // milliseconds for a step of a film
+const PACE = 250; // milliseconds for a picture of a film
+const PICTURES = 400; // of a film; it leaves steps out where a run has many more
 
 /**
  * @param {import("./store.js").Store} store
@@ -19,9 +20,9 @@ export function controls(store, panels) {
   const slider = h("input", { id: "step", type: "range", min: 0, max: 0, value: 0, "aria-label": "step" });
   slider.addEventListener("input", () => store.set({ step: store.state.steps[slider.valueAsNumber] ?? 0 }));
   const label = h("output", { id: "step-label", for: "step" });
-  const play = h("button", { id: "play", type: "button", onclick: () => toggle(store) });
-  const back = h("button", { type: "button", "aria-label": "previous step", onclick: () => move(store, -1) }, "‹");
-  const on = h("button", { type: "button", "aria-label": "next step", onclick: () => move(store, 1) }, "›");
+  const play = h("button", { id: "play", type: "button", "aria-keyshortcuts": "Space", onclick: () => toggle(store) });
+  const back = stepper("previous step", "←", "‹", () => move(store, -1));
+  const on = stepper("next step", "→", "›", () => move(store, 1));
   const time = h("div", { class: "time" }, play, back, slider, on, label);
 
   const draw = (changed) => {
@@ -29,7 +30,9 @@ export function controls(store, panels) {
     if (changed.has("runs") || changed.has("run")) {
       refill(
         run,
-        ...Object.keys(state.runs).map((name) => h("option", { value: name, selected: name === state.run }, name)),
+        ...Object.keys(state.runs).map((name) =>
+          h("option", { value: name, selected: name === state.run }, named(name)),
+        ),
       );
       run.value = state.run;
     }
@@ -43,15 +46,31 @@ export function controls(store, panels) {
     slider.max = String(Math.max(0, steps.length - 1));
     slider.value = String(placeOf(steps, state.step));
     slider.setAttribute("aria-valuetext", `step ${state.step}`);
-    label.textContent = steps.length ? `step ${state.step} of ${steps.at(-1)}` : "";
+    label.textContent = told(steps, state.step);
     play.textContent = state.playing ? "❚❚" : "▶";
     play.setAttribute("aria-label", state.playing ? "pause" : "play");
+    play.title = `${state.playing ? "pause" : "play the steps"} (space)`;
   };
   draw(new Set(["runs"]));
   store.listen(draw);
   document.addEventListener("keydown", (event) => onKey(store, event));
   film(store);
   return h("header", { id: "bar" }, h("label", { class: "run" }, "run ", run), tabs, time);
+}
+
+function stepper(name, key, sign, onclick) {
+  const title = `${name} (${key}; ten with shift)`;
+  return h("button", { type: "button", "aria-label": name, title, onclick }, sign);
+}
+
+function told(steps, step) {
+  if (steps.length === 1) return `step ${step}, the only one recorded here`;
+  return steps.length ? `step ${step} of ${steps.at(-1)}` : "";
+}
+
+/** TensorBoard calls a run that lies in the folder itself a dot. */
+function named(run) {
+  return run === "." ? ". (the folder itself)" : run;
 }
 
 function tab(store, panel) {
@@ -91,6 +110,7 @@ function onKey(store, event) {
   if (event.key === " " && target.closest("button, a, summary")) return;
   const far = event.shiftKey ? 10 : 1;
   const { steps } = store.state;
+  if (!steps.length) return;
   const actions = {
     " ": () => toggle(store),
     ArrowRight: () => move(store, far),
@@ -112,7 +132,7 @@ function film(store) {
     timer = setInterval(() => {
       const { steps, step } = store.state;
       if (step === steps.at(-1)) store.set({ playing: false });
-      else move(store, 1);
+      else move(store, Math.max(1, Math.floor(steps.length / PICTURES)));
     }, PACE);
   });
 }

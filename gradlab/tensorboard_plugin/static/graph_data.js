@@ -117,6 +117,16 @@ function checked(text) {
   return structure;
 }
 
+/** Whether every operation that something refers to is there, and has what is asked of it. */
+function fits({ operations, values, edges }) {
+  const isThere = (place) => place === null || operations[place] !== undefined;
+  return (
+    operations.every((each) => Array.isArray(each?.outputs)) &&
+    edges.every((each) => operations[each?.operation] !== undefined) &&
+    values.every((each) => isThere(each?.made_by) && each.contributions?.every((part) => isThere(part?.operation)))
+  );
+}
+
 function parsed(text) {
   const damaged = "the structure of its backward pass is damaged";
   let structure;
@@ -127,5 +137,6 @@ function parsed(text) {
   }
   const isWhole = [structure?.operations, structure?.values, structure?.edges].every(Array.isArray);
   if (structure?.schema === SCHEMA && !isWhole) throw new Error(`${damaged}: a list is missing`);
+  if (structure?.schema === SCHEMA && !fits(structure)) throw new Error(`${damaged}: it refers to what is not there`);
   return structure ?? {};
 }

@@ -95,11 +95,11 @@ class Page {
     this.#mounted?.destroy?.();
     this.#mounted = null;
     this.#shown = `${panel} ${run}`;
-    if (!run) return refill(this.#stage, notice(Object.keys(runs).length ? "Choose a run." : NO_RUNS));
+    if (!run) return this.#say(Object.keys(runs).length ? "Choose a run." : NO_RUNS);
     const chosen = PANELS.find((each) => each.id === panel) ?? PANELS[0];
     if (!chosen.has(this.#store.tags)) {
       this.#shown = ""; // it may come
-      return refill(this.#stage, notice(chosen.lacks));
+      return this.#say(chosen.lacks);
     }
     const root = h("section", { class: `panel ${chosen.id}`, "aria-label": chosen.title });
     refill(this.#stage, notice("Reading …"));
@@ -134,9 +134,16 @@ class Page {
       await work();
     } catch (error) {
       console.warn("gradlab:", error);
-      refill(this.#stage, notice(`This run cannot be shown here: ${error.message}`, "error"));
+      this.#mounted?.destroy?.();
       this.#mounted = null;
+      this.#say(`This run cannot be shown here: ${error.message}`, "error");
     }
+  }
+
+  /** A message in place of a panel; it has no steps. */
+  #say(text, kind) {
+    refill(this.#stage, notice(text, kind));
+    this.#store.set({ steps: [], playing: false });
   }
 }
 

@@ -1,6 +1,7 @@
 // Every comparison of manual with autograd in a run: which operation or parameter, at which step, how far apart.
 
 import { MISSING } from "../magnitudes.js";
+import { formulas } from "./graph_formula.js";
 
 /**
  * @typedef {import("../graph_data.js").Snapshot} Snapshot
@@ -150,7 +151,8 @@ function compared({ kind, place, agreement }, snapshot) {
   if (kind === "value") return { symbol: "", shape: snapshot.all(structure.values[place].shape) };
   const used = structure.edges.filter((edge) => edge.operation === place);
   const edge = used[snapshot.at(agreement.input)];
-  return edge ? { symbol: edge.symbol, shape: snapshot.all(edge.shape) } : null;
+  const symbol = edge && formulas(structure, place).isNamed ? edge.value : edge?.symbol;
+  return edge ? { symbol, shape: snapshot.all(edge.shape) } : null;
 }
 
 function key({ kind, name }) {

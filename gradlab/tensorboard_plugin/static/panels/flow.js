@@ -89,7 +89,7 @@ class FlowPanel {
   #say(cell) {
     if (!cell) {
       const opens = hasPasses(this.store.tags)
-        ? "click it to see the backward pass there"
+        ? "click it to see the backward pass last recorded by then"
         : "click it to go to its step";
       refill(this.#readout, `Point at a cell to read its number; ${opens}.`);
       return;

@@ -9,7 +9,8 @@ export const graph = {
   id: "graph",
   title: "Graph",
   lacks:
-    "This run recorded no backward pass. Add probes=graph to the command, such as python -m gradlab probes=[gradients,graph].",
+    "This run recorded no backward pass. Name graph among its probes, beside those that it has, such as " +
+    "`python -m gradlab probes=[gradients,graph]`, or for descent probes=[path,agreement,graph].",
   has: hasPasses,
   async mount(root, store, reader) {
     const read = () => readPasses(reader, store.state.run, store.tags);

@@ -2,6 +2,7 @@
 
 import { h } from "../dom.js";
 import { number, shape } from "../format.js";
+import { formulas } from "./graph_formula.js";
 import { compared, counted, entryName, kindOf, named, through, together, verdict } from "./graph_measures.js";
 import { added } from "./graph_words.js";
 
@@ -30,17 +31,21 @@ function ofOperation(snapshot, tree, item, select) {
   const { operations, edges } = snapshot.structure;
   const operation = operations[item.place];
   const used = edges.filter((edge) => edge.operation === item.place);
+  const written = formulas(snapshot.structure, item.place);
   const facing = [
     ["module", operation.module ? named(operation.module) : "outside of all modules"],
     ["source", operation.line || null],
-    ["formula", operation.formula || null],
-    ["shapes", shapes(snapshot, operation, used)],
+    ["formula", written.write(operation.formula) || null],
+    ["shapes", shapes(snapshot, operation, used, written)],
     [
       `value${operation.outputs[0] === operation.name ? "" : ` ${operation.outputs[0]}`}`,
       content(snapshot, operation.value),
     ],
-    ["upstream ∂L/∂y", content(snapshot, operation.upstream)],
-    ["local derivative", operation.local || null],
+    [
+      `upstream ${/\bG\b/.test(operation.local) ? "G = " : ""}∂L/∂${written.output}`,
+      content(snapshot, operation.upstream),
+    ],
+    ["local derivative", written.write(operation.local) || null],
   ];
   const sums = operation.outputs
     .map((name) => tree.values.get(name))
@@ -50,13 +55,9 @@ function ofOperation(snapshot, tree, item, select) {
     warning(verdict(snapshot, operation), compared(snapshot, operation.agreement)),
     facts(facing),
     h("h3", {}, "upstream × local derivative = downstream"),
-    products(snapshot, operation, used, select),
+    products(snapshot, operation, used, written, select),
     ...sums.map((value) => pathSum(snapshot, value, select)),
-    agreementOf(
-      snapshot,
-      operation.agreement,
-      used.filter((edge) => edge.downstream),
-    ),
+    agreementOf(snapshot, operation.agreement, (agreement) => worstPassed(snapshot, agreement, used, written)),
   ].filter(Boolean);
 }
 
@@ -82,7 +83,7 @@ function ofLeaf(snapshot, tree, item, select) {
     warning(verdict(snapshot, value), compared(snapshot, value.agreement)),
     facts(about),
     pathSum(snapshot, value, select),
-    agreementOf(snapshot, value.agreement, []),
+    agreementOf(snapshot, value.agreement, ({ entry }) => entryName(snapshot.at(entry), snapshot.all(value.shape))),
   ].filter(Boolean);
 }
 
@@ -131,8 +132,10 @@ function warning(said, agreement) {
   return said === "odd" ? h("p", { class: "odd" }, "Not every number here is finite.") : null;
 }
 
-function shapes(snapshot, operation, used) {
-  const inputs = used.map((edge) => `${edge.symbol || edge.value}: ${shape(snapshot.all(edge.shape))}`);
+function shapes(snapshot, operation, used, { isNamed }) {
+  const inputs = used.map(
+    (edge) => `${isNamed ? edge.value : edge.symbol || edge.value}: ${shape(snapshot.all(edge.shape))}`,
+  );
   return `${inputs.join(", ")} → ${operation.value ? shape(snapshot.all(operation.shape)) : "nothing"}`;
 }
 
@@ -169,7 +172,7 @@ function numbers(snapshot, places) {
 }
 
 /** For each use of a value: what came in, the local derivative, what is passed down. */
-function products(snapshot, operation, used, select) {
+function products(snapshot, operation, used, { isNamed }, select) {
   const upstream = short(snapshot, operation.upstream);
   const rows = used.map((edge) => {
     const kind = edge.kind === "made" ? "" : ` (${kindOf(edge.kind)})`;
@@ -177,7 +180,7 @@ function products(snapshot, operation, used, select) {
     const to = h(
       "dt",
       {},
-      `${edge.symbol ? `${edge.symbol} = ` : ""}`,
+      isNamed || !edge.symbol ? "" : `${edge.symbol} = `,
       link(named(edge.value), () => select({ kind: "value", name: edge.value })),
       kind + how,
     );
@@ -199,7 +202,13 @@ function products(snapshot, operation, used, select) {
     ];
   });
   if (!rows.length) return h("p", { class: "soft" }, "It uses no value.");
-  return h("dl", { class: "products" }, rows.flat());
+  const hasGain = used.some((edge) => !Number.isNaN(snapshot.at(edge.gain)));
+  return h(
+    "div",
+    {},
+    h("dl", { class: "products" }, rows.flat()),
+    hasGain ? h("p", { class: "soft" }, "gain: downstream ‖·‖ / upstream ‖·‖") : null,
+  );
 }
 
 /** The gradient of a value as the sum over its uses. */
@@ -208,7 +217,9 @@ function pathSum(snapshot, value, select) {
     if (each.operation === null)
       return h("tr", {}, h("td", {}, "the start"), h("td", {}, content(snapshot, each.gradient)));
     const { name } = snapshot.structure.operations[each.operation];
-    const whence = [link(name, () => select({ kind: "operation", name })), each.symbol ? ` (as ${each.symbol})` : ""];
+    const { isNamed } = formulas(snapshot.structure, each.operation);
+    const role = isNamed || !each.symbol ? "" : ` (as ${each.symbol})`;
+    const whence = [link(name, () => select({ kind: "operation", name })), role];
     return h("tr", {}, h("td", {}, whence), h("td", {}, content(snapshot, each.gradient)));
   });
   const isSum = rows.length > 1;
@@ -237,16 +248,15 @@ function uses(snapshot, item, select) {
   );
 }
 
-/** The worst entry by each witness, the relative error, and what rounding explains. */
-function agreementOf(snapshot, agreement, passed) {
+/** The worst entry, which `whereOf` names, by each witness, the relative error, and what rounding explains. */
+function agreementOf(snapshot, agreement, whereOf) {
   const heading = h("h3", {}, "manual, autograd, numeric");
   if (!agreement) {
     return h("div", {}, heading, h("p", { class: "soft" }, "Not compared: autograd has no node of its own for it."));
   }
-  const at = snapshot.at(agreement.entry);
   const [error, tolerance] = [snapshot.at(agreement.error), snapshot.at(agreement.tolerance)];
   const said = compared(snapshot, agreement);
-  const where = worstEntry(snapshot, agreement, at, passed);
+  const where = Number.isFinite(snapshot.at(agreement.entry)) ? whereOf(agreement) : "";
   const row = (name, place) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, number(snapshot.at(place), 8)));
   const isKnown = (place) => !Number.isNaN(snapshot.at(place));
   const isAnyKnown = [agreement.manual, agreement.autograd, agreement.numeric].some(isKnown) || said === "disagree";
@@ -272,16 +282,12 @@ function agreementOf(snapshot, agreement, passed) {
   );
 }
 
-/** Which entry of which gradient was the worst: told by its place and its number. */
-function worstEntry(snapshot, agreement, at, passed) {
-  if (!Number.isFinite(at)) return "";
-  const manual = snapshot.at(agreement.manual);
-  const fitting = passed.filter(({ downstream, shape: places }) => {
-    if (at >= snapshot.all(places).reduce((a, b) => a * b, 1)) return false;
-    return !downstream.numbers || snapshot.all(downstream.numbers)[at] === manual;
-  });
-  if (fitting.length !== 1) return `number ${at + 1} of one of the gradients that it passes down`;
-  return `${fitting[0].value}${entryName(at, snapshot.all(fitting[0].shape))}`;
+/** Which entry of which gradient that an operation passes down was the worst. */
+function worstPassed(snapshot, agreement, used, { isNamed }) {
+  const at = snapshot.at(agreement.entry);
+  const edge = used[snapshot.at(agreement.input)];
+  if (!edge) return `number ${at + 1} of one of the gradients that it passes down`;
+  return `${isNamed || !edge.symbol ? named(edge.value) : edge.symbol}${entryName(at, snapshot.all(edge.shape))}`;
 }
 
 const WORDS = { agree: "they agree", disagree: "they disagree", none: "not compared" };

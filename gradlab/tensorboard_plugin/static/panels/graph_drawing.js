@@ -167,7 +167,10 @@ function hooks(item) {
 }
 
 function fullName(tree, item) {
-  if (item.kind === "operation") return tree.structure.operations[item.place].name;
+  if (item.kind === "operation") {
+    const { name, outputs } = tree.structure.operations[item.place];
+    return outputs.length === 1 && outputs[0] !== name ? `${name} → ${outputs[0]}` : name;
+  }
   if (item.kind === "leaf") return `${kindOf(item.role)} ${item.name}`;
   return item.kind === "group" ? `module ${item.name}` : "loss";
 }

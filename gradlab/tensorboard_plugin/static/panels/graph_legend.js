@@ -22,7 +22,8 @@ export function legend(colours) {
     h(
       "span",
       {},
-      "Values flow to the right, gradients back along the arrows; wider is larger, to a millionth of the largest:",
+      "Click a box to see its numbers, or to unfold a module. Values flow to the right, gradients back along the " +
+        "arrows; wider is larger (log scale). ‖·‖: root of the sum of squares. #1: nearest to the loss.",
     ),
     ...marks.map(([kind, text]) => h("span", { class: "mark" }, h("i", { class: `stroke-of ${kind}` }), text)),
   ];

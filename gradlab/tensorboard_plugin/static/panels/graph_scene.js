@@ -46,7 +46,7 @@ export class Scene {
     this.play = new Play({
       scene: () => ({ tree: this.tree, open: this.#open, drawing: this.drawing }),
       snapshot: () => this.snapshot,
-      show: (item) => this.#reveal(item),
+      show: (item) => this.#follow(item),
     });
     this.alarm = h("p", { id: "graph-alarm", class: "alarm", role: "status" });
     this.about = h("aside", { id: "graph-details", "aria-label": "details" });
@@ -59,7 +59,12 @@ export class Scene {
     document.addEventListener("keydown", (event) => this.#onKey(event), { signal });
     this.sizes = new ResizeObserver(() => this.#onSize());
     this.sizes.observe(this.svg);
-    this.#number();
+    try {
+      this.#number();
+    } catch (error) {
+      this.destroy(); // of what cannot be drawn, no listener stays
+      throw error;
+    }
   }
 
   /** @param {Set<string>} changed */
@@ -191,6 +196,12 @@ export class Scene {
     if (shown) this.view.reveal(shown.box);
   }
 
+  /** The backward pass has come to an item: where details are shown, they are its own. */
+  #follow(item) {
+    if (!this.about.hidden) this.#store.set({ selected: selectionOf(item) });
+    this.#reveal(item);
+  }
+
   /** What is wrong at this step, by name. */
   #alarm() {
     const { disagree, odd } = troubles(this.snapshot);
@@ -316,10 +327,8 @@ export class Scene {
   }
 
   #act(item) {
-    if (item.kind === "group") {
-      this.#store.set({ selected: { kind: "module", name: item.id } });
-      this.#toggle(item);
-    } else this.#pick({ kind: item.kind === "operation" ? "operation" : "value", name: item.name });
+    this.#store.set({ selected: selectionOf(item) });
+    if (item.kind === "group") this.#toggle(item);
   }
 
   /** Within the picture, arrows go from node to node; Enter and space act on one. */
@@ -379,6 +388,11 @@ export class Scene {
 
 const HELP =
   "graph of the forward pass, from left to right. Arrow keys go from node to node, Enter shows a node's numbers or unfolds a module.";
+
+function selectionOf({ kind, id, name }) {
+  if (kind === "group") return { kind: "module", name: id };
+  return { kind: kind === "operation" ? "operation" : "value", name };
+}
 
 function arrow() {
   const head = svg("path", { d: "M0 0L9 6L0 12Z", fill: "context-stroke" });

@@ -1,6 +1,7 @@
 // The backward pass in sentences: what a teacher would say at each operation.
 
 import { number } from "../format.js";
+import { formulas } from "./graph_formula.js";
 import { brief, compared, counted, through } from "./graph_measures.js";
 
 /**
@@ -17,7 +18,7 @@ export function sentence(snapshot, tree, item) {
   if (item.kind === "group") return ofModule(snapshot, tree, item);
   const operation = snapshot.structure.operations[item.place];
   const edges = snapshot.structure.edges.filter((edge) => edge.operation === item.place && edge.downstream);
-  const parts = [sumOf(snapshot, tree, operation), product(snapshot, operation, edges), ended(snapshot, tree, item)];
+  const parts = [sumOf(snapshot, tree, operation), product(snapshot, item.place, edges), ended(snapshot, tree, item)];
   if (compared(snapshot, operation.agreement) === "disagree") parts.push("Manual and autograd disagree here.");
   return parts.filter(Boolean).join(" ");
 }
@@ -30,25 +31,29 @@ function ofModule(snapshot, tree, group) {
   return `Module ${group.name}: upstream ‖·‖ ${number(upstream)}${passes}. Unfold it to see each.`;
 }
 
-function product(snapshot, operation, edges) {
+function product(snapshot, place, edges) {
+  const operation = snapshot.structure.operations[place];
+  const { output, write } = formulas(snapshot.structure, place);
   const upstream = brief(snapshot, operation.upstream);
   if (!operation.upstream) return `${operation.name}: no gradient comes in from above.`;
   if (!edges.length) return `${operation.name}: upstream ${upstream}; it passes nothing down.`;
   if (edges.length === 1) {
     const [edge] = edges;
-    return `${operation.name}: upstream ${upstream} × local derivative ${localOf(snapshot, operation, edge)} = downstream ${brief(snapshot, edge.downstream)}, to ${edge.value}.`;
+    return `${operation.name}: upstream ${upstream} × local derivative ${localOf(snapshot, write(operation.local), edge)} = downstream ${brief(snapshot, edge.downstream)}, to ${edge.value}.`;
   }
   const each = edges.map((edge) => {
-    const local = edge.local ? `× ${brief(snapshot, { numbers: edge.local }) || `∂y/∂${edge.symbol}`} = ` : "";
+    const local = edge.local
+      ? `× ${brief(snapshot, { numbers: edge.local }) || `∂${output}/∂${write(edge.symbol)}`} = `
+      : "";
     return `${local}${brief(snapshot, edge.downstream)} to ${edge.value}`;
   });
-  return `${operation.name} (${operation.formula}): upstream ${upstream}; ${each.join("; ")}. Local derivatives: ${operation.local}.`;
+  return `${operation.name} (${write(operation.formula)}): upstream ${upstream}; ${each.join("; ")}. Local derivatives: ${write(operation.local)}.`;
 }
 
 /** In words, and as a number where it is a single one. */
-function localOf(snapshot, operation, edge) {
+function localOf(snapshot, local, edge) {
   const one = edge.local && snapshot.all(edge.local).length === 1 ? ` = ${number(snapshot.all(edge.local)[0])}` : "";
-  return `${operation.local || "(no formula)"}${one}`;
+  return `${local || "(no formula)"}${one}`;
 }
 
 /** Where a value is used several times, its gradient is a sum. */

@@ -124,7 +124,7 @@ class PartialsPanel {
     if (!gradients.length)
       return [h("p", { class: "soft" }, "Not a matrix, or none was recorded as a picture: its entries are curves.")];
     const words = [
-      "Vermillion: positive (the loss grows as the entry grows). Blue: negative. One scale for all steps.",
+      "Vermillion: positive (the loss grows as the entry grows). Blue: negative. One scale for all steps, of gradients a logarithmic one.",
     ];
     if (this.#pooled) {
       words.push(

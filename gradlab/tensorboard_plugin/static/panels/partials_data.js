@@ -39,9 +39,7 @@ export function parameters(tags) {
 export async function readPartial(reader, run, tags, name) {
   const pictures = async (prefix) => {
     const tag = `${prefix}/${name}`;
-    return tag in tags
-      ? latest(arrays(await reader.series(run, tag, tags[tag])).filter((each) => each.shape.length > 1))
-      : [];
+    return tag in tags ? latest(arrays(await reader.series(run, tag, tags[tag])).filter(isMatrix)) : [];
   };
   const wanted = (tag) => CURVE.exec(tag)?.[1] === name;
   const [gradients, weights, entries, found] = await Promise.all([
@@ -54,6 +52,10 @@ export async function readPartial(reader, run, tags, name) {
   const steps = new Set([...gradients, ...weights].map((each) => each.step));
   for (const curve of own) for (const step of curve.steps) steps.add(step);
   return { name, gradients, weights, entries, curves: own, steps: [...steps].sort((a, b) => a - b) };
+}
+
+function isMatrix({ shape, numbers }) {
+  return shape.length === 2 && numbers.length > 0;
 }
 
 /** Of a resumed run the later picture of a step counts. */

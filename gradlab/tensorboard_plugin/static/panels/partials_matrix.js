@@ -72,8 +72,8 @@ export class Matrix {
   at(step) {
     const picture = pictureAt(this.#pictures, step);
     if (!picture || picture === this.#picture) return;
-    this.#picture = picture;
     this.#small = image(picture, this.#paint);
+    this.#picture = picture;
     refill(this.#caption, h("b", {}, this.options.title), ` at step ${picture.step}: ${largest(picture.numbers)}`);
     this.draw();
   }
