@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from gradlab.probes import AgreementProbe, ChainRuleProbe, GradientProbe, GraphProbe, PartialsProbe, Probe
-from gradlab.schedules import either, every, log_spaced
+from gradlab.schedules import at, either, every, log_spaced
 
 
 def default_probes() -> dict[str, Probe]:
     """Gradients at every step, partials at every 50th, the chain rule and agreement at 0, 1, 10, 100, 1000, 2000, …
 
-    The graph that the Gradlab tab draws comes at 0, 1000, 2000, …
+    The graph that the Gradlab tab draws comes at 0, 100, 1000, 2000, …
 
     A step that is recorded in detail costs as much as several plain ones, and what it shows changes most at first. At
     these schedules all of it together stays within about a quarter of a small network's training time, and a tenth of a
@@ -25,5 +25,5 @@ def default_probes() -> dict[str, Probe]:
         "partials": PartialsProbe(schedule=every(50)),
         "chain": ChainRuleProbe(schedule=in_detail),
         "agreement": AgreementProbe(schedule=in_detail),
-        "graph": GraphProbe(schedule=every(1000)),
+        "graph": GraphProbe(schedule=either(at([0, 100]), every(1000))),
     }

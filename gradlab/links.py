@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 FIRST_LOOK = ("loss/median", "loss/train", "total/norm_before_clipping")
 PORT = 6006  # TensorBoard's own choice
+GRADLAB_TAB = f"http://localhost:{PORT}/#gradlab"
 
 
 def command(folder: Path) -> str:

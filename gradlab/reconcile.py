@@ -82,6 +82,7 @@ class Passed:
         terms: the operations of that node, from the loss down.
         value: whose gradient it is.
         manual, autograd: the gradient; None where there is none.
+        function, source: as in `Culprit`.
     """
 
     agreement: Agreement
@@ -89,6 +90,8 @@ class Passed:
     value: Value
     manual: Tensor | None
     autograd: Tensor | None
+    function: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +160,26 @@ def reconcile(
         agreements = compare(pairs, through)
 
     def every() -> dict[Entry, Passed]:
-        return Blame(watch, terms, label, through).every()
+        blame = Blame(watch, terms, label, through)
+        found = blame.every()
+        if all(p.agreement.ok for p in found.values()) or unmatched or not is_rounding(blame):
+            return found
+        return {entry: replace(p, agreement=_explained(p.agreement)) for entry, p in found.items()}
 
     if all(a.ok for a in agreements.values()):
         return Reconciliation(agreements, unmatched=unmatched, _every=every, _pairs=pairs)
     blame = Blame(watch, terms, label, through)
     if not unmatched and is_rounding(blame):
-        explained = {name: replace(a, tolerance=max(a.tolerance, a.error)) for name, a in agreements.items()}
+        explained = {name: _explained(a) for name, a in agreements.items()}
         return Reconciliation(explained, note=ROUNDING, _every=every, _pairs=pairs)
     culprit = blame.culprit()
     note = "" if culprit else _without_culprit(unmatched, watch)
     return Reconciliation(agreements, culprit, note, unmatched, every, pairs)
+
+
+def _explained(agreement: Agreement) -> Agreement:
+    """The same where rounding is known to explain all of it."""
+    return replace(agreement, tolerance=max(agreement.tolerance, agreement.error))
 
 
 def _leaf_pairs(watch: GraphWatch, gradients: Gradients, parameters: Mapping[str, Tensor]) -> dict[str, Pair]:
@@ -290,7 +302,8 @@ class Blame:
             node, flow = flows[int(agreement.name)]
             if node not in worst or not agreement.error <= worst[node].agreement.error:
                 operations = tuple(self.terms_of[node])
-                worst[node] = Passed(agreement, operations, flow.manual[0][0], flow.total, flow.autograd)
+                gradients = (flow.manual[0][0], flow.total, flow.autograd)
+                worst[node] = Passed(agreement, operations, *gradients, *_custom(node))
         return {term.entry: passed for passed in worst.values() for term in passed.terms}
 
     def flows_of(self, node: Node) -> dict[Hashable, _Flow]:
@@ -337,16 +350,15 @@ class Blame:
         return self._named(node, terms, worst, hint_for(self._evidence(node, terms, flow, flows)))
 
     def _named(self, node: Node, terms: list[Term], worst: Agreement, hint: str) -> Culprit:
-        name: str = node.name()
-        is_custom = isinstance(node, BackwardCFunction)
+        function, source = _custom(node)
         return Culprit(
-            node=name,
+            node=node.name(),
             operations=tuple(dict.fromkeys(t.entry.name for t in terms)),
-            function=name.removesuffix("Backward") if is_custom else "",
+            function=function,
             module=self.label(terms[0].entry),
             agreement=worst,
             hint=hint,
-            source=source_of(node) if is_custom else "",
+            source=source,
             line=next((t.entry.line for t in reversed(terms) if t.entry.line), ""),
         )
 
@@ -451,6 +463,12 @@ def sum_of(gradients: Iterable[Tensor]) -> Tensor | None:
     for gradient in gradients:
         total = gradient if total is None else total + gradient
     return total
+
+
+def _custom(node: Node) -> tuple[str, str]:
+    """The class name of a custom Function, and where its ``backward`` stands; both empty for any other operation."""
+    name: str = node.name()
+    return (name.removesuffix("Backward"), source_of(node)) if isinstance(node, BackwardCFunction) else ("", "")
 
 
 def source_of(node: Node) -> str:

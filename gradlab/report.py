@@ -15,7 +15,7 @@ from rich.table import Table
 
 from gradlab.errors import EXIT_CODES
 from gradlab.files import write_whole
-from gradlab.links import command, deep_link
+from gradlab.links import GRADLAB_TAB, command, deep_link
 from gradlab.tally import Disagreement, Tally
 
 
@@ -132,6 +132,7 @@ def print_report(
     show(console, f"results: {folder}")
     show(console, command(folder))
     show(console, deep_link(tags))
+    show(console, f"step by step, in its tab Gradlab: {GRADLAB_TAB}")
 
 
 def _verdict(summary: Summary, tally: Tally | None) -> str:

@@ -31,6 +31,7 @@ from gradlab.losses import Surface
 from gradlab.records import Figure, Hparams, Record, Scalar
 from gradlab.report import Summary, show
 from gradlab.settings import settings_of
+from gradlab.sinks.memory import MissingRecordError
 from gradlab.sinks.tensorboard import TensorBoardSink
 from gradlab.studies.base import Findings, Finished
 
@@ -57,8 +58,15 @@ def run_study(cfg: DictConfig, folder: Path, summary: Summary) -> float:
             f"model.population={cfg.model.population}: {type(study).__name__} looks at single runs, or makes "
             "populations of its own: leave it out"
         )
+    try:
+        with look():
+            found: Findings = study(ConfiguredSetting(cfg, folder))
+    except MissingRecordError as error:
+        raise BadInput(
+            f"probes: this study looks at what its own probes record, and one is missing ({error.args[0]}): "
+            "leave probes= out, or add one with '+probes@probes=graph'"
+        ) from error
     with look():
-        found: Findings = study(ConfiguredSetting(cfg, folder))
         pictures = {name: png(figure) for name, figure in found.figures.items()}
     for name, content in {**{f"{name}.png": picture for name, picture in pictures.items()}, **found.files}.items():
         write_whole(folder / name, content)

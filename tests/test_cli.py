@@ -198,6 +198,16 @@ def test_a_nan_gradient_stops_the_run_and_says_where(here):
     assert "sqrt" in summary["reason"]
 
 
+def test_a_loss_of_ones_own_on_a_point_is_evaluated(here):
+    (here / "user_net.py").write_text(
+        "import torch\nclass Bowl(torch.nn.Module):\n    forward = lambda s, p, y: p @ p\n"
+    )
+    own = ["loss=custom", "loss._target_=user_net.Bowl", "model=point", "model.start=[3,4]", "data=none"]
+    assert main([*own, "optimizer=sgd", "optimizer.lr=0.25", "trainer.max_steps=2", "probes=none"]) == 0
+    _, summary = run_of(here)
+    assert summary["metrics"]["loss"] == 25 / 16  # each step halves the point: θ − ¼ · 2θ
+
+
 def test_divergence_can_be_expected(here):
     arguments = ["loss=rosenbrock", "model=point", "optimizer=sgd", "optimizer.lr=1", "data=none"]
     assert main(arguments) == 4

@@ -196,6 +196,14 @@ def test_a_run_ends_once_all_have_diverged(tmp_path, monkeypatch, capsys):
     assert summary.reason == "all 4 members of the population have diverged by step 100"
 
 
+def test_a_short_run_whose_points_have_all_diverged_says_so(tmp_path, monkeypatch, quiet_lightning):
+    monkeypatch.chdir(tmp_path)
+    more = ["optimizer=sgd", "optimizer.lr=1", "trainer.max_steps=20", "trainer.enable_progress_bar=false"]
+    assert main([*POINTS, *more]) == 4
+    summary = OmegaConf.load(next(tmp_path.rglob("summary.json")))
+    assert summary.reason == "all 4 members of the population have diverged by step 20"
+
+
 def test_populations_are_reconciled_like_any_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = ["probes=all", "optimizer=adam", "trainer.max_steps=3", "trainer.enable_progress_bar=false"]

@@ -143,6 +143,8 @@ def test_witnesses_that_differ_are_a_disagreement(here, error, code):
         (["+study.variants.a=['optimizer.speed=3']"], "speed"),
         (["+study.variants.a=['optimizer=fastest']"], "fastest"),
         (["+study.colour=red"], "colour"),
+        (["model.population=3"], "model.population=3: Comparison looks at single runs"),
+        (["study.figures=[paths]", "probes=agreement"], "its own probes record, and one is missing"),
     ],
 )
 def test_bad_input_is_said_in_one_message(here, capsys, arguments, said):

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from gradlab.agreement import Agreement
-from gradlab.backprop import Breakdown, Entry
+from gradlab.backprop import Breakdown
 from gradlab.backprop.breakdown import BreakdownTerm, Content, GradientContent, PathSum, TermInput
 from gradlab.probes.base import Need, Step
 from gradlab.probes.slots import Slots
-from gradlab.reconcile import Reconciliation
+from gradlab.reconcile import Passed, Reconciliation
 from gradlab.records import Array, Graph, Record
 from gradlab.schedules import Schedule, every
 from gradlab.tensors import dense
@@ -111,6 +111,7 @@ class _Document:
 
     def _operation(self, term: BreakdownTerm) -> dict[str, Any]:
         (entry,) = self._breakdown.recorded(term.place)
+        passed = self._passed.get(entry)
         for used in term.inputs:
             self._edges.append(self._edge(term, used))
         settings = "".join(f", {name} = {value:.6g}" for name, value in term.settings.items())
@@ -122,13 +123,15 @@ class _Document:
             "formula": term.formula + settings,
             "local": term.local,
             "line": term.line,
+            "function": "" if passed is None else passed.function,
+            "source": "" if passed is None else passed.source,
             "outputs": [o.name for o in term.outputs],
             "shape": self._shape(outputs[0].content.shape if outputs else ()),
             "value": self._content(outputs[0].content) if outputs else None,
             "upstream": self._gradient(outputs[0].upstream) if outputs and outputs[0].upstream else None,
             "downstream": self._number(term.downstream),
             "gain": self._slots.add(math.nan if term.gain is None else term.gain),
-            "agreement": self._operation_agreement(term, entry),
+            "agreement": None if passed is None else self._operation_agreement(term, passed),
         }
 
     def _edge(self, term: BreakdownTerm, used: TermInput) -> dict[str, Any]:
@@ -194,10 +197,7 @@ class _Document:
             "numeric": self._number(worst.numeric),
         }
 
-    def _operation_agreement(self, term: BreakdownTerm, entry: Entry) -> dict[str, Any] | None:
-        passed = self._passed.get(entry)
-        if passed is None:
-            return None
+    def _operation_agreement(self, term: BreakdownTerm, passed: Passed) -> dict[str, Any]:
         worst = Worst.of(passed.manual, passed.autograd)
         if worst.index is not None and passed.manual is not None:
             fits = passed.manual.shape == passed.value.tensor.shape

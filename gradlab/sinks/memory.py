@@ -17,6 +17,10 @@ from gradlab.sinks.unfold import unfold
 _Kind = TypeVar("_Kind", bound=Record)
 
 
+class MissingRecordError(KeyError):
+    """What is asked for did not come: nobody measured it."""
+
+
 class MemorySink:
     """Keeps records and finds them again.
 
@@ -131,7 +135,7 @@ class MemorySink:
         """
         if (Array, tag) not in self._series:
             known = ", ".join(name for kind, name in self._series if kind is Array) or "none"
-            raise KeyError(f"no array under the tag {tag!r}; arrays that came: {known}")
+            raise MissingRecordError(f"no array under the tag {tag!r}; arrays that came: {known}")
         series = self._series[Array, tag]
         return np.array(series.steps, np.int64), np.stack([record.values for record in series.values])
 

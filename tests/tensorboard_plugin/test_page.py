@@ -7,6 +7,7 @@ import re
 import pytest
 import tab_runs
 from playwright.sync_api import expect
+from wrong_functions import WRONG
 
 HOSTILE = f"hostile {tab_runs.EVIL}"
 DAMAGED = ["older", "damaged_structure", "damaged_file", "dangling", "wrong_module", "wrong_places"]
@@ -175,6 +176,10 @@ def test_a_disagreement_is_loud_and_leads_to_the_culprit(tab):
     expect(tab.page.get_by_role("tab", name="Graph")).to_have_attribute("aria-selected", "true")
     expect(tab.page.locator("#graph-details h2").first).to_contain_text("tanh")
     expect(tab.page.locator("#graph-details")).to_contain_text("disagree")
+    name = WRONG["factor"][0].__name__
+    expect(tab.page.locator("#graph-details")).to_contain_text(name)
+    expect(tab.page.locator("#graph-details")).to_contain_text("wrong_functions.py:")
+    expect(tab.page.locator("#graph-alarm")).to_contain_text(f"the custom Function {name}")
     tab.picture()
 
 

@@ -14,7 +14,7 @@ const PARSED = new WeakMap(); // by what was read: a run that goes on keeps the 
  * @typedef {{l2: number, mean: number, numbers: Places | null}} Content
  * @typedef {{l2: number, linf: number, mean: number, numbers: Places | null}} Gradient
  * @typedef {{error: number, tolerance: number, entry: number, manual: number, autograd: number, numeric: number}} Agreement
- * @typedef {{name: string, operation: string, module: string, formula: string, local: string, line: string,
+ * @typedef {{name: string, operation: string, module: string, formula: string, local: string, line: string, function?: string, source?: string,
  *   outputs: string[], shape: Places, value: Content | null, upstream: Gradient | null, downstream: number, gain: number,
  *   agreement: Agreement | null}} Operation
  * @typedef {{name: string, kind: string, made_by: number | null, shape: Places, dtype: string, value: Content,

@@ -180,8 +180,8 @@ function listed(structure) {
   for (const edge of structure.edges) uses[edge.operation]?.push(edge.value);
   structure.operations.forEach((operation, place) => {
     const { name, module, agreement } = operation;
-    if (agreement)
-      found.push({ kind: "operation", name, label: module ? `${module}: ${name}` : name, place, agreement });
+    const own = operation.function ? `${name} (custom Function ${operation.function})` : name;
+    if (agreement) found.push({ kind: "operation", name, label: module ? `${module}: ${own}` : own, place, agreement });
     for (const value of uses[place]) add(values.get(value));
   });
   for (const value of values.values()) add(value);

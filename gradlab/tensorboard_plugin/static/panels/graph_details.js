@@ -34,7 +34,9 @@ function ofOperation(snapshot, tree, item, select) {
   const written = formulas(snapshot.structure, item.place);
   const facing = [
     ["module", operation.module ? named(operation.module) : "outside of all modules"],
-    ["source", operation.line || null],
+    ["custom Function", operation.function || null],
+    ["its backward", operation.source || null],
+    ["called at", operation.line || null],
     ["formula", written.write(operation.formula) || null],
     ["shapes", shapes(snapshot, operation, used, written)],
     [

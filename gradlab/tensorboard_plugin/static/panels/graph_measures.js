@@ -44,6 +44,12 @@ export function troubles(snapshot) {
   return found;
 }
 
+/** An operation that is blamed, by name; of a custom Function that too. */
+export function accused(snapshot, name) {
+  const found = snapshot.structure.operations.find((operation) => operation.name === name);
+  return found?.function ? `${named(name)} of the custom Function ${found.function}` : named(name);
+}
+
 /** The worst verdict of several operations. */
 export function together(snapshot, places) {
   const said = new Set(places.map((place) => verdict(snapshot, snapshot.structure.operations[place])));

@@ -6,7 +6,7 @@ import { Drawing } from "./graph_drawing.js";
 import { nearest } from "./graph_focus.js";
 import { arranged } from "./graph_layout.js";
 import { legend } from "./graph_legend.js";
-import { named, troubles } from "./graph_measures.js";
+import { accused, troubles } from "./graph_measures.js";
 import { partialsOf } from "./graph_partials.js";
 import { Play } from "./graph_play.js";
 import { around, inSight, Tree } from "./graph_tree.js";
@@ -211,7 +211,10 @@ export class Scene {
     const list = (names) => {
       const links = names
         .slice(0, NAMED)
-        .flatMap((name, at) => [at ? ", " : " ", link(named(name), () => this.#pick({ kind: "operation", name }))]);
+        .flatMap((name, at) => [
+          at ? ", " : " ",
+          link(accused(this.snapshot, name), () => this.#pick({ kind: "operation", name })),
+        ]);
       return [...links, names.length > NAMED ? ` and ${names.length - NAMED} more` : ""];
     };
     refill(
