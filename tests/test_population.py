@@ -107,6 +107,18 @@ def test_each_of_several_settings_is_checked(settings):
         Momentum([torch.nn.Parameter(torch.zeros(2, 2))], **settings)
 
 
+@pytest.mark.parametrize(
+    ("rule", "settings", "said"),
+    [
+        (Sgd, {"lr": [0.1, "x"]}, r"lr=\[0.1, 'x'\]: give a number, or a list of numbers"),
+        (Adam, {"betas": [0.9, 0.8, 0.7]}, r"betas=\[0.9, 0.8, 0.7\]: there are two"),
+    ],
+)
+def test_settings_that_are_no_numbers_are_named(rule, settings, said):
+    with pytest.raises(ValueError, match=said):
+        rule([torch.nn.Parameter(torch.zeros(2, 2))], **settings)
+
+
 # --- what mixes the points ---------------------------------------------------------------------------------------
 
 

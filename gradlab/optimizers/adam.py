@@ -40,6 +40,11 @@ class Adam(Handwritten):
         weight_decay: Setting = 0.0,
         maximize: bool = False,
     ) -> None:
+        if len(betas) != 2:
+            raise ValueError(
+                f"betas={list(betas)}: there are two, β₁ and β₂; for the members of a population give a list for each, "
+                "such as [[0.9,0.8],[0.999,0.999]]"
+            )
         first, second = betas
         check_fraction(**{"betas[0]": first, "betas[1]": second})
         check_not_negative(eps=eps)

@@ -129,16 +129,23 @@ def each(value: Any) -> Any:
 def check_not_negative(**numbers: Setting) -> None:
     """Raise a ValueError that names the first number below 0."""
     for name, value in numbers.items():
-        if not bool((torch.as_tensor(each(value)) >= 0).all()):
+        if not bool((_numbers(name, value) >= 0).all()):
             raise ValueError(f"{name} has to be at least 0, got {value}: such as a learning rate, it scales a step")
 
 
 def check_fraction(**numbers: Setting) -> None:
     """Raise a ValueError that names the first number outside 0 ≤ β < 1."""
     for name, value in numbers.items():
-        found = torch.as_tensor(each(value))
+        found = _numbers(name, value)
         if not bool(((found >= 0) & (found < 1)).all()):
             raise ValueError(f"{name} is the share that is kept of the past: at least 0 and below 1, got {value}")
+
+
+def _numbers(name: str, value: Setting) -> Tensor:
+    try:
+        return torch.as_tensor(each(value))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}={value}: give a number, or a list of numbers, one for each member") from error
 
 
 def _check_length(name: str, numbers: Tensor, parameters: Sequence[Tensor]) -> None:
