@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from gradlab.backprop import Tape
 from gradlab.errors import BadInput
-from gradlab.population import check_single
 from gradlab.studies.base import Setting
 
 
@@ -48,10 +47,9 @@ class Network:
             batches: how many mini-batches of the data; None takes all.
 
         Raises:
-            BadInput: there is no loss, the data are no pairs of features and targets, or the model is a population.
+            BadInput: there is no loss, or the data are no pairs of features and targets.
         """
         configured, loss, data = setting.parts()
-        check_single(configured if model is None else model)
         if loss is None:
             raise BadInput("this study needs a loss: choose one with loss=, such as loss=cross_entropy")
         rows = list(islice(data.train_dataloader(), batches))
