@@ -146,3 +146,17 @@ def test_the_entries_of_a_vector_are_curves_from_which_a_step_can_be_chosen(new_
     curves.press("Enter")
     assert tab.step == 59
     tab.picture()
+
+
+REMARK = """async (cases) => {
+    const { remark } = await import("/data/plugin/gradlab/static/panels/graph_words.js");
+    return cases.map(([operation, place]) => remark(operation, place));
+}"""
+
+
+def test_the_trainers_division_of_the_loss_is_explained(tab):
+    div = {"operation": "div", "module": "", "formula": "y = a / b, b = 4"}
+    cases = [[div, 0], [div, 1], [{**div, "module": "head"}, 0], [{**div, "operation": "mul"}, 0]]
+    first, *others = tab.page.evaluate(REMARK, cases)
+    assert "accumulate_grad_batches" in first
+    assert others == ["", "", ""]

@@ -4,7 +4,7 @@ import { h } from "../dom.js";
 import { number, shape } from "../format.js";
 import { formulas } from "./graph_formula.js";
 import { compared, counted, entryName, kindOf, named, through, together, verdict } from "./graph_measures.js";
-import { added } from "./graph_words.js";
+import { added, remark } from "./graph_words.js";
 
 /**
  * @param {import("../graph_data.js").Snapshot} snapshot
@@ -56,6 +56,7 @@ function ofOperation(snapshot, tree, item, select) {
     h("h2", {}, operation.name),
     warning(verdict(snapshot, operation), compared(snapshot, operation.agreement)),
     facts(facing),
+    remark(operation, item.place) ? h("p", { class: "soft" }, remark(operation, item.place)) : null,
     h("h3", {}, "upstream × local derivative = downstream"),
     products(snapshot, operation, used, written, select),
     ...sums.map((value) => pathSum(snapshot, value, select)),

@@ -23,6 +23,18 @@ export function sentence(snapshot, tree, item) {
   return parts.filter(Boolean).join(" ");
 }
 
+/**
+ * What one would not expect to find in one's network; empty for most operations.
+ * @param {import("../graph_data.js").Operation} operation
+ * @param {number} place from the loss down
+ */
+export function remark({ operation, module, formula }, place) {
+  const isTrainers = place === 0 && operation === "div" && !module && /b = \d+$/.test(formula);
+  return isTrainers
+    ? "Under Lightning this is the trainer's own: it divides every loss by accumulate_grad_batches, also where that is 1."
+    : "";
+}
+
 function ofModule(snapshot, tree, group) {
   const { upstream, downstream, isPassing } = through(snapshot, tree, group);
   const passes = isPassing
