@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -109,12 +110,11 @@ class Reconciliation:
     culprit: Culprit | None = None
     note: str = ""
     unmatched: tuple[str, ...] = ()
-    _every: Callable[[], dict[Entry, Passed]] = field(default=dict, repr=False, compare=False)
-    _pairs: Mapping[str, Pair] = field(default_factory=dict, repr=False, compare=False)
+    _source: _Source | None = field(default=None, repr=False, compare=False)
 
     def pair(self, name: str) -> Pair:
         """The handwritten gradient and autograd's of a parameter or leaf in ``agreements``; None: not reached."""
-        return self._pairs.get(name, (None, None))
+        return (None, None) if self._source is None else self._source.pairs.get(name, (None, None))
 
     def by_operation(self) -> dict[Entry, Passed]:
         """What each operation passes down, manual against autograd: of its downstream gradients the one worst off.
@@ -122,7 +122,11 @@ class Reconciliation:
         Operations of one node of autograd's share its comparison; those for which autograd has no node have none. Ask
         before the gradients are changed.
         """
-        return self._every()
+        return {} if self._source is None else self._source.every()
+
+    def settled(self) -> Reconciliation:
+        """The same in words and numbers alone, for whoever keeps it: it holds on to no tensor of the two passes."""
+        return replace(self, _source=None)
 
     @property
     def ok(self) -> bool:
@@ -159,22 +163,46 @@ def reconcile(
         through = coarsest({g.dtype for term in terms for g in term.upstream if g is not None})
         agreements = compare(pairs, through)
 
-    def every() -> dict[Entry, Passed]:
-        blame = Blame(watch, terms, label, through)
-        found = blame.every()
-        if all(p.agreement.ok for p in found.values()) or unmatched or not is_rounding(blame):
-            return found
-        return {entry: replace(p, agreement=_explained(p.agreement)) for entry, p in found.items()}
-
+    source = _Source(pairs, unmatched, partial(Blame, watch, terms, label, through))
     if all(a.ok for a in agreements.values()):
-        return Reconciliation(agreements, unmatched=unmatched, _every=every, _pairs=pairs)
-    blame = Blame(watch, terms, label, through)
-    if not unmatched and is_rounding(blame):
+        return Reconciliation(agreements, unmatched=unmatched, _source=source)
+    if source.is_rounding:
         explained = {name: _explained(a) for name, a in agreements.items()}
-        return Reconciliation(explained, note=ROUNDING, _every=every, _pairs=pairs)
-    culprit = blame.culprit()
+        return Reconciliation(explained, note=ROUNDING, _source=source)
+    culprit = source.blame.culprit()
     note = "" if culprit else _without_culprit(unmatched, watch)
-    return Reconciliation(agreements, culprit, note, unmatched, every, pairs)
+    return Reconciliation(agreements, culprit, note, unmatched, source)
+
+
+class _Source:
+    """The two backward passes that were compared, and what is found out of them only when asked for.
+
+    Args:
+        pairs: of each leaf, the handwritten gradient and autograd's.
+        unmatched: as in `Reconciliation`.
+        make: the two passes node by node.
+    """
+
+    def __init__(self, pairs: Mapping[str, Pair], unmatched: tuple[str, ...], make: Callable[[], Blame]) -> None:
+        self.pairs = pairs
+        self._unmatched = unmatched
+        self._make = make
+
+    @cached_property
+    def blame(self) -> Blame:
+        return self._make()
+
+    @cached_property
+    def is_rounding(self) -> bool:
+        """Whether whatever differs does so by rounding alone."""
+        return not self._unmatched and is_rounding(self.blame)
+
+    def every(self) -> dict[Entry, Passed]:
+        """See `Reconciliation.by_operation`."""
+        found = self.blame.every()
+        if all(passed.agreement.ok for passed in found.values()) or not self.is_rounding:
+            return found
+        return {entry: replace(passed, agreement=_explained(passed.agreement)) for entry, passed in found.items()}
 
 
 def _explained(agreement: Agreement) -> Agreement:

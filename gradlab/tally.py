@@ -52,4 +52,4 @@ class Tally:
             self.tolerance = worst.tolerance
         if not reconciliation.ok:
             self.disagreements += 1
-            self.first = self.first or Disagreement(step, reconciliation)
+            self.first = self.first or Disagreement(step, reconciliation.settled())  # kept for the whole run

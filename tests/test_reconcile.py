@@ -1,5 +1,7 @@
 """The reconciler is a checker, so it is given things that are wrong and must name them."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,7 @@ from gradlab.backprop import RULES, Tape
 from gradlab.graph import GraphWatch
 from gradlab.hints import Evidence, hint_for
 from gradlab.reconcile import reconcile
+from gradlab.tally import Tally
 
 aten = torch.ops.aten
 
@@ -65,6 +68,20 @@ def test_a_wrong_function_is_named_with_its_module_and_a_hint(case):
     assert hint in result.culprit.hint
     assert bool(hint) == bool(result.culprit.hint)
     assert result.culprit.source.startswith("wrong_functions.py:")
+
+
+def test_what_a_tally_keeps_holds_no_tensor():
+    result = reconciled(network(*WRONG["factor"][:2]))
+    tally = Tally()
+    tally.add(0, result)
+    kept, gradient = tally.first.reconciliation, weakref.ref(result.pair("head.weight")[0])
+    assert gradient() is not None
+    assert str(kept.culprit) == str(result.culprit)
+    del result
+    gc.collect()
+    assert gradient() is None
+    assert kept.pair("head.weight") == (None, None)
+    assert kept.by_operation() == {}
 
 
 def test_the_numbers_of_the_worst_entry_are_those_of_both_sides():

@@ -30,7 +30,9 @@ class Square(Function):
         return 2 * tangent * ctx.saved_tensors[0]
 
 
-def _tanh(backward):
+def tanh_by(backward):
+    """tanh as a custom Function, whose backward is a function of the upstream gradient and of y."""
+
     class Tanh(Function):
         @staticmethod
         def forward(ctx, x):
@@ -194,18 +196,18 @@ def pair(slot, x):
 
 # name: (Function, how it is called, a part of the hint)
 WRONG = {
-    "factor": (_tanh(lambda g, y: 1.5 * g * (1 - y * y)), unary, "1.5 ×"),
-    "sign": (_tanh(lambda g, y: g * (y * y - 1)), unary, "opposite sign"),
-    "zero": (_tanh(lambda g, y: torch.zeros_like(g)), unary, "zero in every entry"),
-    "none": (_tanh(lambda g, y: None), unary, "nothing flows"),
-    "not finite": (_tanh(lambda g, y: g * (1 - y * y) / (y > 0)), unary, "NaN or infinite"),
-    "a constant added": (_tanh(lambda g, y: g * (1 - y * y) + 0.125), unary, "off by 0.125"),
-    "local derivative left out": (_tanh(lambda g, y: g), unary, "the local derivative is left out"),
-    "upstream left out": (_tanh(lambda g, y: 1 - y * y), unary, "the upstream gradient is left out"),
-    "order reversed": (_tanh(lambda g, y: (g * (1 - y * y)).flip(-1)), unary, "opposite order"),
-    "order lost": (_tanh(lambda g, y: (g * (1 - y * y)).roll(1, 0)), unary, "another order"),
-    "clipped": (_tanh(lambda g, y: (g * (1 - y * y)).clamp(-0.05, 0.05)), unary, "entries differ"),
-    "y for y²": (_tanh(lambda g, y: g * (1 - y)), unary, ""),
+    "factor": (tanh_by(lambda g, y: 1.5 * g * (1 - y * y)), unary, "1.5 ×"),
+    "sign": (tanh_by(lambda g, y: g * (y * y - 1)), unary, "opposite sign"),
+    "zero": (tanh_by(lambda g, y: torch.zeros_like(g)), unary, "zero in every entry"),
+    "none": (tanh_by(lambda g, y: None), unary, "nothing flows"),
+    "not finite": (tanh_by(lambda g, y: g * (1 - y * y) / (y > 0)), unary, "NaN or infinite"),
+    "a constant added": (tanh_by(lambda g, y: g * (1 - y * y) + 0.125), unary, "off by 0.125"),
+    "local derivative left out": (tanh_by(lambda g, y: g), unary, "the local derivative is left out"),
+    "upstream left out": (tanh_by(lambda g, y: 1 - y * y), unary, "the upstream gradient is left out"),
+    "order reversed": (tanh_by(lambda g, y: (g * (1 - y * y)).flip(-1)), unary, "opposite order"),
+    "order lost": (tanh_by(lambda g, y: (g * (1 - y * y)).roll(1, 0)), unary, "another order"),
+    "clipped": (tanh_by(lambda g, y: (g * (1 - y * y)).clamp(-0.05, 0.05)), unary, "entries differ"),
+    "y for y²": (tanh_by(lambda g, y: g * (1 - y)), unary, ""),
     "weight transposed": (_affine(lambda g, x, w, r: (r[0], r[1].t(), r[2])), affine, "transposed"),
     "weight not transposed": (_affine(lambda g, x, w, r: (g @ w.t(), r[1], r[2])), affine, ""),
     "bias of the first sample": (

@@ -38,9 +38,9 @@ def figure(memory: MemorySink, name: str = "loss") -> Figure:
         shown = path[np.isfinite(path).all(1)]
         axes.plot(*shown.T, color="white", linewidth=0.9, alpha=0.8, zorder=3)
     starts, stops = f"start, step {steps[0]}", f"end, step {steps[-1]}"
-    color = style.VERMILLION
-    axes.scatter(*paths[0].T, s=26, color=color, edgecolor="black", linewidth=0.6, zorder=4, label=starts)  # type: ignore[misc]
-    axes.scatter(*paths[-1].T, s=90, color="none", edgecolor=color, linewidth=1.6, zorder=5, label=stops)  # type: ignore[misc]
+    color, first, last = style.VERMILLION, paths[0], paths[-1]
+    axes.scatter(first[:, 0], first[:, 1], s=26, color=color, edgecolor="black", linewidth=0.6, zorder=4, label=starts)
+    axes.scatter(last[:, 0], last[:, 1], s=90, color="none", edgecolor=color, linewidth=1.6, zorder=5, label=stops)
     contour.draw_minimizers(axes, memory, view)
     style.legend_below(axes)
     style.dress(axes, f"{name}: the ways of {paths.shape[1]} points", caption, *contour.AXES)

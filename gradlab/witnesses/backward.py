@@ -109,7 +109,7 @@ class Backward:
         self.manual = {name: gradients.get(v.tensor) for name, v in variables.items()}
         if self.error is None:
             named = {n: v.tensor for n, v in variables.items()}
-            self.reconciliation = reconcile(watch, gradients, terms, named, self._label)
+            self.reconciliation = reconcile(watch, gradients, terms, named, self._label).settled()
 
     def _label(self, entry: Entry) -> str:
         """The module as the user knows it: what stands around it for the sake of the check is left out."""
