@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Union
 
 from torch import Tensor, nn
 
-Gradient = Union[Tensor, Callable[[], Tensor], None]  # noqa: UP007 (a callable has no | in Python 3.10)
+Gradient = Union[Tensor, Callable[[], "Tensor | None"], None]  # noqa: UP007 (a callable has no | in Python 3.10)
 
 
 class Gradients(Mapping[Tensor, "Tensor | None"]):
@@ -19,6 +19,10 @@ class Gradients(Mapping[Tensor, "Tensor | None"]):
     On a tape that was entered under ``no_grad``, the gradients of data (of what requires no gradient, where
     parameters do) are finished when they are asked for.
 
+    Args:
+        tensors: by id, what entered the tape from outside.
+        gradients: by id, those that the loss reaches.
+
     Example:
         >>> import torch
         >>> import gradlab
@@ -29,8 +33,8 @@ class Gradients(Mapping[Tensor, "Tensor | None"]):
         {'weight': tensor([[1., 2.]]), 'bias': tensor([1.])}
     """
 
-    def __init__(self, tensors: Iterable[Tensor], gradients: dict[int, Gradient]) -> None:
-        self._tensors = {id(t): t for t in tensors}
+    def __init__(self, tensors: dict[int, Tensor], gradients: dict[int, Gradient]) -> None:
+        self._tensors = tensors
         self._gradients = gradients
 
     def __getitem__(self, tensor: Tensor) -> Tensor | None:

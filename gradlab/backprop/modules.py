@@ -79,8 +79,8 @@ class ModuleTracker:
         if get_ident() != self._thread:
             self.elsewhere = self.elsewhere or type(module).__name__
             return
-        current = self.current
-        self.current = Scope(module, current.root or module, current)
+        caller = self.current
+        self.current = Scope(module, caller.root or module, caller)
         if is_compiled(module):
             raise TapeError(
                 f"the module {self.current.label} is compiled (torch.compile): its operations are fused and cannot be "

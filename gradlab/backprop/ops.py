@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from gradlab.backprop.rules.table import Op
 
@@ -30,7 +33,8 @@ class OpFacts:
         functional: the operation that computes the same without writing (``add`` for ``add_``), or itself.
         tensor_arguments: (position, name) of each argument that holds a tensor or a list of tensors.
         has_lists: whether one of them holds a list.
-        groups: for each position, where among ``tensor_arguments`` it stands.
+        has_tensors_first: whether they stand before all others.
+        place_of: for each position, where among ``tensor_arguments`` it stands.
         written: (position, name) of each argument whose contents the operation overwrites.
         outs: the names of the arguments that only take the result (``out=``).
         is_inplace_view: whether it gives the tensor object itself another shape, as ``t_()`` does.
@@ -42,15 +46,30 @@ class OpFacts:
     functional: Op
     tensor_arguments: tuple[tuple[int, str], ...]
     has_lists: bool
-    groups: dict[int, int]
+    has_tensors_first: bool
+    place_of: dict[int, int]
     written: tuple[tuple[int, str], ...]
     outs: frozenset[str]
     is_inplace_view: bool
     is_plain: bool
     is_shape_only: bool
 
+    def groups(self, args: Sequence, kwargs: Mapping[str, Any]) -> list[Any]:
+        """What a call gave for each of the arguments that hold tensors: a tensor, a list with tensors, or None."""
+        given = len(args)
+        return [args[i] if i < given else kwargs.get(name) for i, name in self.tensor_arguments]
 
-_FACTS: dict[int, OpFacts] = {}  # by the operation's id, since hashing one is slow; the facts keep it alive
+    def tensors(self, args: Sequence, kwargs: Mapping[str, Any], at: Collection[int] | None = None) -> list[Tensor]:
+        """The tensors among the arguments of a call, in order; only those at some positions where these are given."""
+        found: list[Tensor] = []
+        for (position, _), group in zip(self.tensor_arguments, self.groups(args, kwargs), strict=True):
+            if at is None or position in at:
+                several = group if isinstance(group, (list, tuple)) else (group,)
+                found += [each for each in several if isinstance(each, Tensor)]
+        return found
+
+
+KNOWN: dict[int, OpFacts] = {}  # by the operation's id, since hashing one is slow; the facts keep it alive
 
 
 def facts(op: Op) -> OpFacts:
@@ -60,9 +79,9 @@ def facts(op: Op) -> OpFacts:
         >>> facts(torch.ops.aten.add_.Tensor).functional
         <OpOverload(op='aten.add', overload='Tensor')>
     """
-    known = _FACTS.get(id(op))
+    known = KNOWN.get(id(op))
     if known is None:
-        known = _FACTS[id(op)] = _work_out(op)
+        known = KNOWN[id(op)] = _work_out(op)
     return known
 
 
@@ -74,7 +93,8 @@ def _work_out(op: Op) -> OpFacts:
         functional=_functional_twin(op) if op._schema.is_mutable else op,
         tensor_arguments=tuple((i, a.name) for i, a in holding),
         has_lists=any("List" in str(a.type) for _, a in holding),
-        groups={i: place for place, (i, _) in enumerate(holding)},
+        has_tensors_first=[i for i, _ in holding] == list(range(len(holding))),
+        place_of={i: place for place, (i, _) in enumerate(holding)},
         written=tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write),
         outs=frozenset(a.name for _, a in arguments if a.is_out),
         is_inplace_view=torch.Tag.inplace_view in op.tags,

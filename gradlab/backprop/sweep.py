@@ -16,15 +16,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from gradlab.backprop.errors import MissingRuleError, TapeError
+from gradlab.backprop.downstream import fitted, no_rule, refuse_change, total
+from gradlab.backprop.errors import TapeError
 from gradlab.backprop.gradients import Gradient
-from gradlab.backprop.rules.shapes import sum_to
 from gradlab.backprop.rules.table import Op, Rule
 from gradlab.backprop.stops import Stops
 from gradlab.backprop.values import Entry, Value
@@ -72,7 +71,7 @@ class Sweep:
         self._stops = Stops(entries, everything)
         self._aside = aside
         self._gradients: dict[Value, Tensor] = {}
-        self._later: dict[Value, list[Callable[[], Tensor]]] = defaultdict(list)
+        self._later: dict[Value, list[Callable[[], Tensor | None]]] = defaultdict(list)
 
     def run(
         self, seeds: Sequence[tuple[Value, Tensor]], terms: list[Term] | None = None, let_go: bool = False
@@ -122,7 +121,7 @@ class Sweep:
         if wanted is None:
             term = Term(entry, None, upstream, _past_the_write(entry, upstream))
         elif wanted:
-            rule = self._rules.get(entry.facts.op) or _no_rule(entry)
+            rule = self._rules.get(entry.facts.op) or no_rule(entry.op, entry.scope)
             term = Term(entry, rule, upstream, self._downstream(entry, rule, upstream, wanted))
         else:
             ended = zip(entry.outputs, upstream, strict=True)
@@ -158,7 +157,7 @@ class Sweep:
             elif group in wanted:
                 piece = part() if callable(part) else part
                 if piece is not None:
-                    downstream.append((group, _fitted(rule, g, piece, group.tensor)))
+                    downstream.append((group, fitted(rule, g, piece, group.tensor)))
         return downstream
 
     def _left_over(self) -> dict[Value, Gradient]:
@@ -168,7 +167,7 @@ class Sweep:
                 shape = tuple(value.tensor.shape)
                 raise TapeError(f"the gradient of a tensor of shape {shape} is lost: {value.lost}")
         for value, contributions in self._later.items():
-            found[value] = partial(_total, self._gradients.get(value), contributions)
+            found[value] = partial(total, self._gradients.get(value), contributions)
         return found
 
 
@@ -180,68 +179,30 @@ def _past_the_write(entry: Entry, upstream: Upstream) -> Downstream:
     return [(old, g) for old, g in pairs if old is not None and g is not None]
 
 
-def _no_rule(entry: Entry) -> Rule:
-    raise MissingRuleError(
-        f"no handwritten rule for the operation {entry.op} (module: {entry.scope.label}): "
-        "a gradient reaches it, and guessing is not an option. "
-        "Add its rule to gradlab/backprop/rules, or keep the operation out of the recorded forward pass."
-    )
-
-
 def _pieces(rule: Rule, g: Any, group: list[Value | None], part: Any, wanted: list[Value]) -> Downstream:
     """For an argument that is a list of tensors: each wanted value with its piece of the rule's answer."""
     if not any(value in wanted for value in group):
         return []
     pieces = zip(group, part() if callable(part) else part, strict=True)
     return [
-        (value, _fitted(rule, g, piece, value.tensor))
+        (value, fitted(rule, g, piece, value.tensor))
         for value, piece in pieces
         if value is not None and value in wanted and piece is not None
     ]
-
-
-def _fitted(rule: Rule, g: Any, piece: Any, like: Tensor) -> Tensor:
-    """A part of a rule's answer as a gradient of the shape and dtype of its value."""
-    gradient = _times(g, piece, rule.is_fresh) if rule.is_pointwise else piece
-    if gradient.shape == like.shape and gradient.dtype is like.dtype:
-        return gradient
-    gradient = sum_to(gradient, like.shape)  # undo broadcasting, then type promotion
-    if gradient.is_complex() and not like.is_complex():
-        gradient = gradient.real
-    return gradient.to(like.dtype)
-
-
-def _times(upstream: Any, local: Any, is_fresh: bool) -> Tensor:
-    """upstream × local derivative; for complex numbers, PyTorch's convention conjugates the local one."""
-    if not isinstance(local, Tensor):
-        return upstream if local == 1 else upstream * local.conjugate()
-    if is_fresh and local.dtype is upstream.dtype and local.shape == upstream.shape and not local.is_complex():
-        return local.mul_(upstream)
-    return upstream * (local.conj() if local.is_complex() else local)
 
 
 def _refuse_changes(entry: Entry, rule: Rule, outputs: Sequence[Value | None]) -> None:
     """An error where a content that the rule reads is not the one that was recorded."""
     read = [*entry.values_at(rule.reads), *outputs] if rule.reads_output else entry.values_at(rule.reads)
     for value in read:
-        if value is not None and value.version is not None and value.tensor._version != value.version:
-            raise TapeError(
-                f"a tensor of shape {tuple(value.tensor.shape)}, read by {rule.name} in module {entry.scope.label}, "
-                "was changed after it was recorded: sweep before the optimizer's step or any other update, "
-                "and ask for the gradients of data before it too"
-            )
+        if value is not None and value.version is not None:
+            refuse_change(value.tensor, value.version, rule, entry.scope)
 
 
-# --- gradients put aside ------------------------------------------------------------------------------------
-
-
-def _finish(entry: Entry, rule: Rule, g: Any, part: Callable, value: Value, outputs: Sequence[Value | None]) -> Tensor:
+def _finish(
+    entry: Entry, rule: Rule, g: Any, part: Callable, value: Value, outputs: Sequence[Value | None]
+) -> Tensor | None:
     """One contribution to a gradient that was put aside."""
     _refuse_changes(entry, rule, outputs)
-    return _fitted(rule, g, part(), value.tensor)
-
-
-@torch.no_grad()
-def _total(sofar: Tensor | None, contributions: list[Callable[[], Tensor]]) -> Tensor:
-    pieces = [contribution() for contribution in contributions]
-    return reduce(torch.add, pieces if sofar is None else [sofar, *pieces])
+    piece = part()
+    return None if piece is None else fitted(rule, g, piece, value.tensor)

@@ -12,8 +12,10 @@ write does to it, and to the views that share its storage, is the business of `m
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,19 +23,26 @@ from torch._C import _len_torch_dispatch_stack as len_torch_dispatch_stack
 from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gradlab.backprop.direct import DirectSweep
 from gradlab.backprop.errors import TapeError
 from gradlab.backprop.gradients import Gradient, Gradients
 from gradlab.backprop.modules import ModuleTracker, users_line
 from gradlab.backprop.mutation import Writes
-from gradlab.backprop.ops import DETACH, facts, undeclared_writes
+from gradlab.backprop.notes import Met, Note
+from gradlab.backprop.ops import DETACH, KNOWN, facts, undeclared_writes
 from gradlab.backprop.release import release_unread
 from gradlab.backprop.rules import RULES, Rule
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.sweep import Sweep, Term
-from gradlab.backprop.values import NO_NODE, Entry, Value, node_of, note_versions
+from gradlab.backprop.values import NO_NODE, Entry, Value, is_leaf, node_of, note_versions
 
 CLONE = torch.ops.aten.clone.default
+UNSEEN = (
+    "backward was asked for a tensor that this tape has not seen: "
+    "compute it inside the `with Tape()` block, from there on without .detach(), .numpy() or a copy"
+)
 ZEROS_WRITTEN_OUT = (torch.ops.aten.expand.default, torch.ops.aten._to_copy.default)
+Key = TypeVar("Key")
 
 
 class Tape(TorchDispatchMode):
@@ -68,17 +77,34 @@ class Tape(TorchDispatchMode):
         super().__init__()
         self.rules = rules
         self.lines = lines
-        self.entries: list[Entry] = []
-        self.sources: dict[Value, Tensor] = {}
         self.history: list[tuple[Tensor, Value]] = []
         self.everything = False
+        self._notes: list[Note] | None = None  # while nothing more is needed than these, see `notes`
+        self._met: Met | None = None
+        self._entries: list[Entry] = []
+        self._sources: dict[Value, Tensor] = {}
         self._current: dict[int, Value] = {}
         self._modules = ModuleTracker()
-        self._writes = Writes(self)
         self._eager: Any = None
         self._first_number = 0
         self._is_open = False
         self._is_consumed = False
+
+    @cached_property
+    def _writes(self) -> Writes:
+        return Writes(self)  # only where they are asked for: most tapes need none, and the two hold each other
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The recorded operations, from the first to the last."""
+        self._read_notes()
+        return self._entries
+
+    @property
+    def sources(self) -> dict[Value, Tensor]:
+        """The values that entered the tape from outside, each with its tensor."""
+        self._read_notes()
+        return self._sources
 
     # --- recording ------------------------------------------------------------------------------------------
 
@@ -93,11 +119,12 @@ class Tape(TorchDispatchMode):
     def __enter__(self) -> Tape:
         if torch.is_inference_mode_enabled():
             raise TapeError("a tape cannot record under torch.inference_mode(): use torch.no_grad() instead")
-        if self._is_open or self._is_consumed or self.entries:
+        if self._is_open or self._is_consumed or self._notes or self._entries:
             raise TapeError("a tape records one forward pass: make a new Tape() for the next one")
         self.everything = not torch.is_grad_enabled()
         self._first_number = next_sequence_number()
         self._is_open = True
+        self._notes = [] if self.everything and not self.lines else None
         if "torch._dynamo" in sys.modules:  # only then can anything be compiled
             self._eager = torch.compiler.set_stance("force_eager")
         self._modules.open()
@@ -110,18 +137,32 @@ class Tape(TorchDispatchMode):
         if self._eager is not None:
             self._eager.__exit__(*exception)
         self._is_open = False
-        note_versions(self.history)
+        if self._notes is None:
+            note_versions(self.history)
+        else:
+            self._met = Met(self._notes)
 
     def __torch_dispatch__(self, func: Op, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        known = facts(func)
+        known = KNOWN.get(id(func)) or facts(func)
         if not known.is_plain:
             return self._record_special(func, args, kwargs or {})
+        notes = self._notes
+        if notes is not None:
+            result = func(*args, **kwargs) if kwargs else func(*args)
+            notes.append((known, args, kwargs or {}, result, self._modules.current))
+            return result
         entry = self.entry(func, args, kwargs or {})
         result = func(*args, **kwargs) if kwargs else func(*args)
         self.append(entry, (result,) if isinstance(result, Tensor) else _as_tuple(result))
         return result
 
     def _record_special(self, func: Op, args: tuple, kwargs: dict) -> Any:
+        if self._notes is not None:
+            if func is DETACH:
+                result = func(*args, **kwargs)
+                self._notes.append((facts(func), args, kwargs, result, self._modules.current))
+                return result
+            self._read_notes()
         written = facts(func).written or undeclared_writes(func, args)
         if written:
             return self._writes.run(func, args, kwargs, written)
@@ -132,6 +173,21 @@ class Tape(TorchDispatchMode):
         else:
             self.append(entry, _as_tuple(result))
         return result
+
+    def _read_notes(self) -> None:
+        """Makes entries and values of the notes, and takes no more notes."""
+        notes, self._notes = self._notes, None
+        for known, args, kwargs, result, scope in notes or ():
+            entry = self.entry(known.op, args, kwargs)
+            entry.scope = scope
+            if known.op is DETACH:
+                self.set_current(result, Value(result))  # a constant
+            else:
+                self.append(entry, _as_tuple(result))
+        if self._met is not None:
+            recorded, self._met = self._met.versions.by_id(), None
+            for tensor, value in self.history:
+                value.version = recorded[id(tensor)]
 
     def entry(self, op: Op, args: Sequence, kwargs: dict[str, Any]) -> Entry:
         """A new entry for ``op`` with its inputs bound to their present values; not yet on the tape."""
@@ -166,11 +222,13 @@ class Tape(TorchDispatchMode):
         if self.lines:
             entry.line = users_line()
         entry.outputs = tuple(made)
-        entry.index = len(self.entries)
-        self.entries.append(entry)
+        entry.index = len(self._entries)
+        self._entries.append(entry)
 
     def value_of(self, tensor: Tensor) -> Value:
         """The value that a tensor object holds at the moment; a tensor never seen before enters from outside."""
+        if self._notes is not None:
+            self._read_notes()
         value = self._current.get(id(tensor))
         if value is None:
             value = self._add_source(tensor)
@@ -183,6 +241,8 @@ class Tape(TorchDispatchMode):
 
     def peek(self, tensor: Tensor) -> Value | None:
         """The value that a tensor object holds, or None where the tape has not seen the object."""
+        if self._notes is not None:
+            self._read_notes()
         return self._current.get(id(tensor))
 
     def set_current(self, tensor: Tensor, value: Value) -> None:
@@ -217,9 +277,9 @@ class Tape(TorchDispatchMode):
             if value.family is not None:
                 return self._writes.renew(tensor, value)
         if not self.everything:
-            value.since = len(self.entries)
+            value.since = len(self._entries)
             value.lost = self._why_lost(tensor)
-        self.sources[value] = tensor
+        self._sources[value] = tensor
         self.set_current(tensor, value)
         return value
 
@@ -268,8 +328,10 @@ class Tape(TorchDispatchMode):
         upstream = (None,) * len(outputs) if upstream is None else tuple(upstream)
         if len(upstream) != len(outputs):
             raise TapeError(f"{len(outputs)} outputs need as many grad_outputs, got {len(upstream)}")
-        seeds = [(self._output_value(t), _seed(t, g)) for t, g in zip(outputs, upstream, strict=True)]
         let_go = not retain_tape and terms is None
+        if let_go and self._met is not None and self._met.are_small and not self._met.have_changed():
+            return self._sweep_directly(self._met, outputs, upstream)
+        seeds = [(self._output_value(t), _seed(t, g)) for t, g in zip(outputs, upstream, strict=True)]
         aside = self._aside() if let_go else frozenset()
         entries = list(self.entries) if retain_tape else self._give_up_entries()
         with torch.no_grad():
@@ -278,26 +340,31 @@ class Tape(TorchDispatchMode):
             found = Sweep(entries, self.rules, self.everything, aside).run(seeds, terms, let_go)
         return self._gradients(found)
 
-    def _aside(self) -> Collection[Value]:
-        """The data among what entered from outside: gradients that hardly anybody asks for, if there are parameters.
+    def _sweep_directly(self, met: Met, outputs: Sequence[Tensor], upstream: Sequence[Tensor | None]) -> Gradients:
+        """The sweep over notes alone; see `direct`."""
+        if not all(output in met for output in outputs):
+            raise TapeError(UNSEEN)
+        seeds = [(t, _seed(t, g)) for t, g in zip(outputs, upstream, strict=True)]
+        notes, self._notes, self._met, self._is_consumed = self._notes or [], None, None, True
+        has_parameters = any(t.requires_grad for t in met.sources.values())
+        sweep = DirectSweep(self.rules, met, puts_aside=has_parameters and not len_torch_dispatch_stack())
+        with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
+            found = sweep.run(notes, seeds)
+        return Gradients({**met.sources, **sweep.leaves}, found)
 
-        Inside another tape they are not put off, since it would not see them being made.
-        """
-        if not self.everything or len_torch_dispatch_stack():
-            return frozenset()
-        data = {value for value, tensor in self.sources.items() if not tensor.requires_grad}
-        return data if len(data) < len(self.sources) else frozenset()
+    def _aside(self) -> frozenset[Value]:
+        return _data(self.sources) if self.everything else frozenset()
 
     def _gradients(self, found: Mapping[Value, Gradient]) -> Gradients:
-        tensors, gradients = list(self.sources.values()), {}
+        tensors, gradients = {id(t): t for t in self.sources.values()}, {}
         for value, gradient in found.items():
             tensor = self.sources.get(value)
             if tensor is None:
                 # What autograd treats as a leaf although the tape saw it made: `torch.zeros(3).requires_grad_()`.
                 tensor = value.users_tensor
-                if not _is_leaf(tensor):
+                if not is_leaf(tensor):
                     continue
-                tensors.append(tensor)
+                tensors[id(tensor)] = tensor
             elif not (self.everything or tensor.requires_grad):
                 continue  # a leaf frozen meanwhile has none, as with autograd
             gradients[id(tensor)] = gradient
@@ -305,10 +372,7 @@ class Tape(TorchDispatchMode):
 
     def _output_value(self, output: Tensor) -> Value:
         if self.peek(output) is None:
-            raise TapeError(
-                "backward was asked for a tensor that this tape has not seen: "
-                "compute it inside the `with Tape()` block, from there on without .detach(), .numpy() or a copy"
-            )
+            raise TapeError(UNSEEN)
         value = self.value_of(output)
         if output.requires_grad and value.entry is not None and not value.entry.grad_mode:
             value.grad_fn = node_of(output)
@@ -316,12 +380,24 @@ class Tape(TorchDispatchMode):
 
     def _give_up_entries(self) -> list[Entry]:
         self._is_consumed = True
-        entries, self.entries = self.entries, []
+        entries, self._entries = self.entries, []
         self._current.clear()
         self.history.clear()
-        self._writes.close()
-        del self._writes  # it and the tape hold each other
+        if "_writes" in self.__dict__:
+            self._writes.close()
+            del self._writes
         return entries
+
+
+def _data(sources: Mapping[Key, Tensor]) -> frozenset[Key]:
+    """The data among what entered from outside: gradients that hardly anybody asks for, if there are parameters.
+
+    Inside another tape they are not put off, since it would not see them being made.
+    """
+    if len_torch_dispatch_stack():
+        return frozenset()
+    data = frozenset([key for key, tensor in sources.items() if not tensor.requires_grad])
+    return data if len(data) < len(sources) else frozenset()
 
 
 def _as_tuple(result: Any) -> tuple:
@@ -352,10 +428,6 @@ def _ran_below_autograd(entry: Entry) -> bool:
         return False
     view = entry.inputs[0].tensor
     return entry.op in ZEROS_WRITTEN_OUT or (entry.op is CLONE and (view.is_conj() or view.is_neg()))
-
-
-def _is_leaf(tensor: Tensor) -> bool:
-    return tensor.is_leaf and tensor.requires_grad
 
 
 def _seed(output: Tensor, gradient: Tensor | None) -> Tensor:

@@ -74,12 +74,25 @@ def node_of(tensor: Tensor) -> Any:
         return None
 
 
+def is_leaf(tensor: Tensor) -> bool:
+    """Whether autograd would put a gradient into its ``.grad``."""
+    return tensor.is_leaf and tensor.requires_grad
+
+
 def version_of(tensor: Tensor) -> int | None:
     """How often autograd has seen a tensor's content change; a tensor made in inference mode does not count it."""
     try:
         return tensor._version
     except RuntimeError:
         return None
+
+
+def versions_of(tensors: Collection[Tensor]) -> list[int | None]:
+    """`version_of` each of several tensors."""
+    try:
+        return [tensor._version for tensor in tensors]
+    except RuntimeError:
+        return [version_of(tensor) for tensor in tensors]
 
 
 def note_versions(recorded: Iterable[tuple[Tensor, Value]]) -> None:
@@ -189,7 +202,7 @@ class Entry:
         """The values among the arguments at these positions of the schema."""
         found: list[Value] = []
         if positions:
-            groups, place_of = self.grouped(), self.facts.groups
+            groups, place_of = self.grouped(), self.facts.place_of
             for position in positions:
                 group = groups[place_of[position]] if position in place_of else None
                 if isinstance(group, list):

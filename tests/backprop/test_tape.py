@@ -373,6 +373,57 @@ def test_detach_stops_even_under_no_grad(leaf):
     assert torch.equal(tape.backward(loss)[x], x.detach())
 
 
+def test_data_put_aside_must_not_have_changed_when_asked_for(leaf):
+    w, data = leaf(3), torch.randn(3, dtype=torch.float64)
+    with torch.no_grad(), Tape() as tape:
+        loss = w @ data
+    grads = tape.backward(loss)
+    torch.testing.assert_close(grads[w], data)
+    with torch.no_grad():
+        w.add_(1)
+    with pytest.raises(TapeError, match=r"read by dot in module .* was changed after it was recorded"):
+        grads[data]
+
+
+def test_data_used_several_times_under_no_grad(leaf):
+    w, data = leaf(3), torch.randn(3, dtype=torch.float64)
+    with torch.no_grad(), Tape() as tape:
+        loss = (w * data).sum() + (data.exp() * data).sum()
+    expected = w.detach() + data.exp() * (1 + data)
+    torch.testing.assert_close(tape.backward(loss)[data], expected)
+
+
+def test_statistics_of_a_normalization_have_no_gradient_under_no_grad():
+    layer = nn.BatchNorm1d(3).double()
+    x = torch.randn(5, 3, dtype=torch.float64)
+    with torch.no_grad(), Tape() as tape:
+        loss = layer(x).square().sum()
+    grads = tape.backward(loss)
+    assert grads[layer.running_mean] is None
+    assert grads[layer.running_var] is None
+
+
+@pytest.mark.parametrize("make", [lambda: torch.zeros(3), lambda: torch.arange(3).double()])
+def test_a_leaf_made_under_no_grad_has_a_gradient(make):
+    with torch.no_grad(), Tape() as tape:
+        inside = make().requires_grad_()
+        loss = (inside * 2).sum()
+    assert tape.backward(loss)[inside].tolist() == [2, 2, 2]
+
+
+def test_entries_of_a_forward_pass_under_no_grad_are_there_when_asked_for():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+    with torch.no_grad(), Tape() as tape:
+        loss = model(torch.ones(1, 2)).sum()
+    assert [(e.name, e.scope.label) for e in tape.entries][1:] == [
+        *(("t", "0"), ("addmm", "0"), ("tanh", "1"), ("sum", "(no module)")),
+    ]
+    terms: list = []
+    grads = tape.backward(loss, terms=terms)
+    assert [term.rule.name for term in terms] == ["sum", "tanh", "addmm", "t"]
+    assert grads[model[0].bias].shape == (2,)
+
+
 # --- autograd's numbers -------------------------------------------------------------------------------------
 
 

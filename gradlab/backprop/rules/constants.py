@@ -23,6 +23,11 @@ def one(like: Tensor) -> Tensor:
     return _number(1, like.dtype, like.device)
 
 
+def zero(like: Tensor) -> Tensor:
+    """The number 0 in the dtype and on the device of another tensor, without dimensions; never to be written to."""
+    return _number(0, like.dtype, like.device)
+
+
 @cache
 def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():

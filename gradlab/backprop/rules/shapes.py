@@ -29,13 +29,13 @@ def sum_to(gradient: Tensor, shape: Sequence[int]) -> Tensor:
         >>> sum_to(torch.ones(4, 3), (1, 3))
         tensor([[4., 4., 4.]])
     """
-    shape = tuple(shape)
-    if gradient.shape == shape:
+    given = gradient.shape
+    if given == shape:
         return gradient
-    extra = gradient.dim() - len(shape)
-    if extra and gradient.shape[extra:] == shape:  # what is missing stands in front: a bias, added to every sample
-        return gradient.sum(list(range(extra)))
-    repeated = [d for d in range(gradient.dim()) if d < extra or shape[d - extra] != gradient.shape[d]]
+    extra = len(given) - len(shape)
+    if extra and given[extra:] == shape:  # what is missing stands in front: a bias, added to every sample
+        return gradient.sum(0 if extra == 1 else list(range(extra)))
+    repeated = [d for d in range(len(given)) if d < extra or shape[d - extra] != given[d]]
     summed = gradient.sum(repeated, keepdim=True) if repeated else gradient
     return summed.reshape(shape)
 

@@ -38,7 +38,8 @@ class Rule:
         local: its local derivative in words, such as ``1 − y²``.
         function: the rule itself, see the module's docstring.
         is_pointwise: whether ``function`` returns local derivatives (True) or downstream gradients (False).
-        is_fresh: whether a local derivative is a new tensor of its own, which the sweep may multiply in place.
+        is_fresh: whether its one local derivative is a new tensor of the output's shape and dtype, which the sweep
+            may multiply in place.
         reads_output: whether it looks at the contents of the output.
         reads: positions of the arguments whose contents it looks at.
     """
@@ -74,8 +75,9 @@ class Family(Mapping[Op, Rule]):
     ) -> Callable:
         """Registers a function ``(y, *arguments) -> local derivatives`` for one or several operations.
 
-        With ``fresh`` it promises that a local derivative shares no memory with anything else. The product
-        upstream × local is then made in its place: for large tensors new memory costs more than the product.
+        With ``fresh`` it promises one local derivative of the output's shape and dtype that shares no memory with
+        anything else. The product upstream × local is then made in its place: for large tensors new memory costs
+        more than the product.
         """
         return self._register(ops, formula, local, reads, first_argument=1, is_fresh=fresh)
 
