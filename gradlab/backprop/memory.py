@@ -64,7 +64,8 @@ class Family:
 
 def base_of(tensor: Tensor) -> Tensor:
     """The tensor of which autograd takes this one for a view, or itself."""
-    return tensor if tensor._base is None else tensor._base
+    base = tensor._base
+    return tensor if base is None else base
 
 
 def storage_of(tensor: Tensor) -> int:

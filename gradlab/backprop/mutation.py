@@ -70,7 +70,7 @@ class Writes:
         if not tape.everything:
             self._notice_saved_copy()
         given = {k: v for k, v in kwargs.items() if k not in known.outs} if known.outs else kwargs
-        entry = tape.entry(known.functional, args, given)
+        entry = tape.entry(facts(known.functional), args, given)
         old = [tape.value_of(t) for t in targets]
         if known.is_inplace_view:
             return self._reshape(op, args, kwargs, entry, targets[0])
@@ -103,14 +103,14 @@ class Writes:
         self._catch_up()
         before = target.detach()
         self._family(target).memory.forget_places()
-        for tensor, value in self.tape.history:
-            if tensor is target and value.tensor is target:
+        for value in self.tape.history:
+            if value.tensor is target:
                 value.holder, value.tensor = target, before
         entry.grad_mode = True  # where autograd does not see it, the gradient still has to have the old shape
         result = op(*args, **kwargs)
         self.tape.append(entry, [target])
         memory = self._family(target).memory
-        for _, value in self.tape.history:
+        for value in self.tape.history:
             if value.family is not None and value.family.memory is memory:
                 value.version = None  # autograd counts it as a change, which it is not
         return result
@@ -132,7 +132,7 @@ class Writes:
         """The base's new value: its old one with the written part replaced."""
         tape = self.tape
         before = tape.value_of(base)
-        entry = tape.entry(aten.as_strided_scatter.default, (base, target, *place_of(target)), {})
+        entry = tape.entry(facts(aten.as_strided_scatter.default), (base, target, *place_of(target)), {})
         entry.number = next_sequence_number() if is_seen and entry.grad_mode else NO_NODE
         entry.inputs[1].version = None
         if not is_seen:
@@ -206,7 +206,7 @@ class Writes:
         return entry
 
     def _entry(self, op: Op, value: Value, *rest: Any) -> Entry:
-        entry = self.tape.entry(op, rest, {})
+        entry = self.tape.entry(facts(op), rest, {})
         entry.args, entry.inputs, entry.is_open = (value.tensor, *rest), [value], [True]
         entry.number, entry.grad_mode = NO_NODE, True
         return entry
@@ -259,19 +259,21 @@ class Writes:
         for value in self._unnoted:
             value.version = version_of(value.tensor)
         self._unnoted.clear()
-        for tensor, value in tape.history[self._objects_seen :]:
+        history, entries = tape.history, tape.entries
+        for value in history[self._objects_seen :]:
             if value.family is None:
-                value.family = family = self._family(tensor)
+                value.family = family = self._family(value.users_tensor)
                 value.since_write = family.memory.writes
             if value.version is None and not tape.everything:
                 value.version = version_of(value.tensor)
-        self._objects_seen = len(tape.history)
-        for entry in tape.entries[self._entries_seen :]:
-            rule = tape.rules.get(entry.op)
-            self._expose(entry.read_inputs(rule) + entry.read_outputs(rule))
+        self._objects_seen = len(history)
+        for entry in entries[self._entries_seen :]:
+            rule = tape.rules.get(entry.facts.op)
+            self._expose(entry.read_inputs(rule))
+            self._expose(entry.read_outputs(rule))
             if entry.facts.op in PLACED:
                 self._placed.update(v for v in (entry.inputs[0], entry.outputs[0]) if v is not None)
-        self._entries_seen = len(tape.entries)
+        self._entries_seen = len(entries)
 
     def _expose(self, values: Iterable[Value]) -> None:
         """From now on a write to their memory has to copy these first."""

@@ -29,12 +29,12 @@ from gradlab.backprop.gradients import Gradient, Gradients
 from gradlab.backprop.modules import ModuleTracker, users_line
 from gradlab.backprop.mutation import Writes
 from gradlab.backprop.notes import Met, Note
-from gradlab.backprop.ops import DETACH, KNOWN, facts, undeclared_writes
+from gradlab.backprop.ops import DETACH, KNOWN, OpFacts, facts, undeclared_writes
 from gradlab.backprop.release import release_unread
 from gradlab.backprop.rules import RULES, Rule
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.sweep import Sweep, Term
-from gradlab.backprop.values import NO_NODE, Entry, Value, is_leaf, node_of, note_versions
+from gradlab.backprop.values import NO_NODE, Entry, Value, have_changed, is_leaf, node_of, note_versions
 
 CLONE = torch.ops.aten.clone.default
 UNSEEN = (
@@ -77,7 +77,7 @@ class Tape(TorchDispatchMode):
         super().__init__()
         self.rules = rules
         self.lines = lines
-        self.history: list[tuple[Tensor, Value]] = []
+        self.history: list[Value] = []  # all that were ever held by a tensor object, which it keeps alive
         self.everything = False
         self._notes: list[Note] | None = None  # while nothing more is needed than these, see `notes`
         self._met: Met | None = None
@@ -151,7 +151,7 @@ class Tape(TorchDispatchMode):
             result = func(*args, **kwargs) if kwargs else func(*args)
             notes.append((known, args, kwargs or {}, result, self._modules.current))
             return result
-        entry = self.entry(func, args, kwargs or {})
+        entry = self.entry(known, args, kwargs or {})
         result = func(*args, **kwargs) if kwargs else func(*args)
         self.append(entry, (result,) if isinstance(result, Tensor) else _as_tuple(result))
         return result
@@ -166,7 +166,7 @@ class Tape(TorchDispatchMode):
         written = facts(func).written or undeclared_writes(func, args)
         if written:
             return self._writes.run(func, args, kwargs, written)
-        entry = self.entry(func, args, kwargs)
+        entry = self.entry(facts(func), args, kwargs)
         result = func(*args, **kwargs)
         if func is DETACH and self.everything:
             self.set_current(result, Value(result))  # a constant
@@ -178,7 +178,7 @@ class Tape(TorchDispatchMode):
         """Makes entries and values of the notes, and takes no more notes."""
         notes, self._notes = self._notes, None
         for known, args, kwargs, result, scope in notes or ():
-            entry = self.entry(known.op, args, kwargs)
+            entry = self.entry(known, args, kwargs)
             entry.scope = scope
             if known.op is DETACH:
                 self.set_current(result, Value(result))  # a constant
@@ -186,18 +186,18 @@ class Tape(TorchDispatchMode):
                 self.append(entry, _as_tuple(result))
         if self._met is not None:
             recorded, self._met = self._met.versions.by_id(), None
-            for tensor, value in self.history:
-                value.version = recorded[id(tensor)]
+            for value in self.history:
+                value.version = recorded[id(value.tensor)]
 
-    def entry(self, op: Op, args: Sequence, kwargs: dict[str, Any]) -> Entry:
-        """A new entry for ``op`` with its inputs bound to their present values; not yet on the tape."""
-        known, given, current, everything = facts(op), len(args), self._current, self.everything
+    def entry(self, known: OpFacts, args: Sequence, kwargs: dict[str, Any]) -> Entry:
+        """A new entry for an operation with its inputs bound to their present values; not yet on the tape."""
+        given, current, everything = len(args), self._current, self.everything
         inputs: list[Value] = []
         is_open: list[bool] = []
         for position, name in known.tensor_arguments:
             argument = args[position] if position < given else kwargs.get(name)
             value = current.get(id(argument))
-            if everything and value is not None and value.family is None:
+            if everything and value is not None and (value.family is None or value.family.memory.writes == value.since_write):
                 inputs.append(value)
             elif argument is not None:
                 self._bind(argument, inputs, is_open)
@@ -215,7 +215,7 @@ class Tape(TorchDispatchMode):
         for output in outputs:
             if isinstance(output, Tensor):
                 value = current[id(output)] = Value(output, entry)
-                history.append((output, value))
+                history.append(value)
                 made.append(value)
             else:
                 made.append(None)
@@ -248,7 +248,7 @@ class Tape(TorchDispatchMode):
     def set_current(self, tensor: Tensor, value: Value) -> None:
         """From now on the tensor object holds this value. The object is kept alive, so that its id stays its own."""
         self._current[id(tensor)] = value
-        self.history.append((tensor, value))
+        self.history.append(value)
 
     def _bind(self, argument: Any, inputs: list[Value], is_open: list[bool]) -> None:
         if isinstance(argument, Tensor):
@@ -333,11 +333,12 @@ class Tape(TorchDispatchMode):
             return self._sweep_directly(self._met, outputs, upstream)
         seeds = [(self._output_value(t), _seed(t, g)) for t, g in zip(outputs, upstream, strict=True)]
         aside = self._aside() if let_go else frozenset()
+        is_unchanged = not have_changed(self.history)
         entries = list(self.entries) if retain_tape else self._give_up_entries()
         with torch.no_grad():
             if let_go:
                 release_unread(entries, self.rules)
-            found = Sweep(entries, self.rules, self.everything, aside).run(seeds, terms, let_go)
+            found = Sweep(entries, self.rules, self.everything, aside, is_unchanged).run(seeds, terms, let_go)
         return self._gradients(found)
 
     def _sweep_directly(self, met: Met, outputs: Sequence[Tensor], upstream: Sequence[Tensor | None]) -> Gradients:

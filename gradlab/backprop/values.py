@@ -95,9 +95,14 @@ def versions_of(tensors: Collection[Tensor]) -> list[int | None]:
         return [version_of(tensor) for tensor in tensors]
 
 
-def note_versions(recorded: Iterable[tuple[Tensor, Value]]) -> None:
+def have_changed(recorded: Iterable[Value]) -> bool:
+    """Whether the tensor of any value was written since its version was noted."""
+    return any([v.version is not None and v.tensor._version != v.version for v in recorded])  # noqa: C419 (faster)
+
+
+def note_versions(recorded: Iterable[Value]) -> None:
     """Notes the version of each value that has none yet."""
-    for _, value in recorded:
+    for value in recorded:
         if value.version is None:
             value.version = version_of(value.tensor)
 
@@ -162,7 +167,10 @@ class Entry:
 
     def arguments(self) -> tuple[Sequence, dict[str, Any]]:
         """Its positional and named arguments, each tensor with the content that it had when the operation ran."""
-        if all(value.holder is None for value in self.inputs):
+        for value in self.inputs:
+            if value.holder is not None:
+                break
+        else:
             return self.args, self.kwargs
         args, kwargs = list(self.args), dict(self.kwargs)
         for (position, name), group in zip(self.facts.tensor_arguments, self.grouped(), strict=True):
