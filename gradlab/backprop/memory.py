@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
-
-from gradlab.backprop.rules.shapes import end_of
 
 if TYPE_CHECKING:
     from gradlab.backprop.values import Value
 
 
-@dataclass(eq=False, slots=True)
 class Memory:
-    """One storage: how often it was written during the recording, and whose it is.
+    """One storage that was written during the recording: how often, and whose it is.
 
     Attributes:
         writes: how many writes there have been; a value recorded at a smaller count is out of date.
@@ -25,11 +23,22 @@ class Memory:
         targets: the tensor that each write went to.
     """
 
-    writes: int = 0
-    families: dict[int, Family] = field(default_factory=dict)
-    exposed: list[Value] = field(default_factory=list)
-    targets: list[Tensor] = field(default_factory=list)
-    _apart: dict[tuple[int, int], bool] = field(default_factory=dict)
+    __slots__ = ("writes", "families", "exposed", "targets", "_extents")
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.families: dict[int, Family] = {}
+        self.exposed: list[Value] = []
+        self.targets: list[Tensor] = []
+        self._extents: dict[int, Extent] = {}
+
+    def family_of(self, tensor: Tensor) -> Family:
+        """The family of a tensor in this memory."""
+        base = base_of(tensor)
+        family = self.families.get(id(base))
+        if family is None:
+            family = self.families[id(base)] = Family(base, self)
+        return family
 
     def note_write(self, target: Tensor) -> None:
         self.writes += 1
@@ -37,21 +46,27 @@ class Memory:
 
     def forget_places(self) -> None:
         """Call before a tensor object is given another shape in place."""
-        self._apart.clear()
+        self._extents.clear()
 
     def may_have_changed(self, tensor: Tensor, since: int) -> bool:
         """Whether any write after the first ``since`` ones may have met a tensor."""
-        return not all(self.are_apart(tensor, target) for target in self.targets[since:])
+        for target in self.targets[since:]:
+            if not self.are_apart(tensor, target):
+                return True
+        return False
 
     def are_apart(self, a: Tensor, b: Tensor) -> bool:
-        """`are_apart`, worked out once for each pair of tensor objects."""
-        if a is b:
+        """Whether two tensor objects in this memory certainly have no element in common."""
+        if a is b or a.layout is not torch.strided or b.layout is not torch.strided:
             return False
-        key = (id(a), id(b))
-        known = self._apart.get(key)
-        if known is None:
-            known = self._apart[key] = are_apart(a, b)
-        return known
+        return self._extent(a).is_apart_from(self._extent(b))
+
+    def _extent(self, tensor: Tensor) -> Extent:
+        """Worked out once for each tensor object."""
+        extent = self._extents.get(id(tensor))
+        if extent is None:
+            extent = self._extents[id(tensor)] = Extent.of(tensor)
+        return extent
 
 
 @dataclass(eq=False, slots=True)
@@ -78,31 +93,50 @@ def place_of(tensor: Tensor) -> tuple:
     return tensor.size(), tensor.stride(), tensor.storage_offset()
 
 
-def are_apart(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors in one memory certainly have no element in common: chunks of a tensor along a dimension.
+class Extent(NamedTuple):
+    """Which places in memory a tensor goes through: all from ``start`` to ``end``, or fewer.
+
+    ``strides`` and ``step``, the largest of them, say how; ``inner_start`` and ``inner_end`` are its first place and
+    the end of its last one between two steps.
 
     Example:
         >>> import torch
         >>> whole = torch.zeros(4, 6)
-        >>> left, right = whole[:, :3], whole[:, 3:]
-        >>> are_apart(left, right), are_apart(whole, right)
+        >>> whole, left, right = map(Extent.of, (whole, whole[:, :3], whole[:, 3:]))
+        >>> left.is_apart_from(right), whole.is_apart_from(right)
         (True, False)
     """
-    if a.layout is not torch.strided or b.layout is not torch.strided:
-        return False
-    if a.numel() == 0 or b.numel() == 0:
-        return True
-    (sizes, strides, start), (other_sizes, other_strides, other_start) = place_of(a), place_of(b)
-    if end_of(sizes, strides, start) <= other_start or end_of(other_sizes, other_strides, other_start) <= start:
-        return True
-    # Where both go through memory in the same steps, what counts is where they lie between two of the largest.
-    step = max(strides, default=0)
-    if strides != other_strides or step <= 1:
-        return False
-    end = end_of([1 if t == step else n for n, t in zip(sizes, strides, strict=True)], strides, start % step)
-    inner = [1 if t == step else n for n, t in zip(other_sizes, other_strides, strict=True)]
-    other_end = end_of(inner, other_strides, other_start % step)
-    return max(end, other_end) <= step and (end <= other_start % step or other_end <= start % step)
+
+    start: int
+    end: int
+    strides: Sequence[int]
+    step: int
+    inner_start: int
+    inner_end: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Extent:
+        """The extent of a tensor that has strides."""
+        sizes, strides, start = place_of(tensor)
+        if tensor.numel() == 0:
+            return cls(start, start, strides, 0, start, start)
+        step = max(strides, default=0)
+        reach = inner_reach = 1
+        for size, stride in zip(sizes, strides, strict=True):
+            reach += (size - 1) * stride
+            if stride != step:
+                inner_reach += (size - 1) * stride
+        inner_start = start % step if step else start
+        return cls(start, start + reach, strides, step, inner_start, inner_start + inner_reach)
+
+    def is_apart_from(self, other: Extent) -> bool:
+        """Whether they certainly have no place in common, as chunks of a tensor along a dimension have none."""
+        if self.end <= other.start or other.end <= self.start or self.start == self.end or other.start == other.end:
+            return True
+        # Where both go through memory in the same steps, what counts is where they lie between two of the largest.
+        if self.strides != other.strides or self.step <= 1 or max(self.inner_end, other.inner_end) > self.step:
+            return False
+        return self.inner_end <= other.inner_start or other.inner_end <= self.inner_start
 
 
 def why_unplaceable(view: Tensor, base: Tensor) -> str:

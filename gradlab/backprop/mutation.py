@@ -16,6 +16,7 @@ The bookkeeping is brought up to date only when something is written: a forward 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from torch import Tensor
 from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.autograd.function import BackwardCFunction
 
-from gradlab.backprop.memory import Family, Memory, base_of, copy_of, place_of, storage_of, why_unplaceable
+from gradlab.backprop.memory import Family, Memory, copy_of, place_of, storage_of, why_unplaceable
 from gradlab.backprop.ops import facts
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.values import NO_NODE, PLACED, Entry, Value, node_of, version_of
@@ -44,6 +45,7 @@ class Writes:
         self.tape = tape
         self.taken: set[int] = set()  # numbers of nodes that autograd made for an operation's arguments, after its own
         self._memories: dict[int, Memory] = {}
+        self._untouched: dict[int, list[Value]] = defaultdict(list)  # by storage: recorded since its last write
         self._read: set[Value] = set()
         self._placed: set[Value] = set()  # values of which a rule looks at the place in memory
         self._unnoted: list[Value] = []  # beside which something was written: the version counter may be theirs too
@@ -77,8 +79,8 @@ class Writes:
         for target in targets:
             if target._base is not None:
                 tape.value_of(target._base)
-        self._catch_up()
-        self._expose(entry.read_inputs(tape.rules.get(entry.op)))
+        self._catch_up(targets)
+        self._expose(entry.inputs_read_by(tape.rules.get(entry.facts.op)))
         families = [self._family(t) if v.family is None else v.family for t, v in zip(targets, old, strict=True)]
         self._copy_what_is_read(targets, families)
         result = op(*args, **kwargs)
@@ -100,7 +102,7 @@ class Writes:
 
     def _reshape(self, op: Op, args: tuple, kwargs: dict, entry: Entry, target: Tensor) -> Any:
         """``t_()`` and its like give the tensor object another shape; the values before keep theirs."""
-        self._catch_up()
+        self._catch_up([target])
         before = target.detach()
         self._family(target).memory.forget_places()
         for value in self.tape.history:
@@ -219,14 +221,7 @@ class Writes:
     # --- bookkeeping ----------------------------------------------------------------------------------------
 
     def _family(self, tensor: Tensor) -> Family:
-        base, key = base_of(tensor), storage_of(tensor)
-        memory = self._memories.get(key)
-        if memory is None:
-            memory = self._memories[key] = Memory()
-        family = memory.families.get(id(base))
-        if family is None:
-            family = memory.families[id(base)] = Family(base, memory)
-        return family
+        return self._memories[storage_of(tensor)].family_of(tensor)
 
     def _join(self, tensor: Tensor, family: Family, since: int) -> None:
         value = self.tape.peek(tensor)
@@ -254,33 +249,49 @@ class Writes:
             if value is not None and family.base.requires_grad:
                 value.grad_fn = family.base.grad_fn
 
-    def _catch_up(self) -> None:
-        tape = self.tape
+    def _catch_up(self, targets: Iterable[Tensor]) -> None:
+        """Looks at what was recorded since the last write; what shares memory with the targets joins its family."""
+        tape, memories, rules = self.tape, self._memories, self.tape.rules
         for value in self._unnoted:
             value.version = version_of(value.tensor)
         self._unnoted.clear()
         history, entries = tape.history, tape.entries
         for value in history[self._objects_seen :]:
-            if value.family is None:
-                value.family = family = self._family(value.users_tensor)
-                value.since_write = family.memory.writes
-            if value.version is None and not tape.everything:
-                value.version = version_of(value.tensor)
+            key = storage_of(value.users_tensor)
+            if key in memories:
+                self._bring_home(value, memories[key])
+            else:
+                self._untouched[key].append(value)
         self._objects_seen = len(history)
         for entry in entries[self._entries_seen :]:
-            rule = tape.rules.get(entry.facts.op)
-            self._expose(entry.read_inputs(rule))
-            self._expose(entry.read_outputs(rule))
+            self._expose(entry.read_by(rules.get(entry.facts.op)))
             if entry.facts.op in PLACED:
                 self._placed.update(v for v in (entry.inputs[0], entry.outputs[0]) if v is not None)
         self._entries_seen = len(entries)
+        for target in targets:
+            key = storage_of(target)
+            if key not in memories:
+                memory = memories[key] = Memory()
+                for value in self._untouched.pop(key, ()):
+                    self._bring_home(value, memory)
+
+    def _bring_home(self, value: Value, memory: Memory) -> None:
+        """A value joins the family that it belongs to in a memory that is written."""
+        if value.family is None:
+            value.family = memory.family_of(value.users_tensor)
+            value.since_write = memory.writes
+            if value in self._read:
+                memory.exposed.append(value)
+        if value.version is None and not self.tape.everything:
+            value.version = version_of(value.tensor)
 
     def _expose(self, values: Iterable[Value]) -> None:
         """From now on a write to their memory has to copy these first."""
         for value in values:
-            if value not in self._read and value.family is not None:
+            if value not in self._read:
                 self._read.add(value)
-                value.family.memory.exposed.append(value)
+                if value.family is not None:
+                    value.family.memory.exposed.append(value)
 
 
 def _tensors(argument: Any) -> list[Tensor]:

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from gradlab.backprop.modules import Scope
 from gradlab.backprop.ops import OpFacts
-from gradlab.backprop.release import LARGE
+from gradlab.backprop.release import LARGE, WIDEST
 from gradlab.backprop.values import versions_of
 
 Note = tuple[OpFacts, Sequence, "dict[str, Any]", Any, Scope]
 
-MANY = LARGE // 8  # entries of a tensor in double precision
+MANY = LARGE // WIDEST  # entries
 
 
 class Versions:

@@ -15,16 +15,18 @@ from gradlab.backprop.rules.table import Op, Rule
 from gradlab.backprop.values import PLACED, Entry, node_of
 
 LARGE = 1 << 16  # bytes; for less, looking costs more than it gives
+WIDEST = 16  # bytes of one entry, of complex128
 
 
 def release_unread(entries: Sequence[Entry], rules: Mapping[Op, Rule]) -> None:
     """Replaces large contents that no rule reads by tensors of their shape and dtype that occupy no memory."""
-    unread = {v for entry in entries for v in entry.outputs if v is not None and _size(v.tensor) >= LARGE}
+    made = [v for entry in entries for v in entry.outputs if v is not None and v.tensor.numel() >= LARGE // WIDEST]
+    unread = {value for value in made if _size(value.tensor) >= LARGE}
     if not unread:
         return
     for entry in entries:
         rule = None if entry.op in PLACED else rules.get(entry.op)  # these look at the place in memory
-        unread.difference_update(entry.read_inputs(rule), entry.read_outputs(rule))
+        unread.difference_update(entry.read_by(rule))
     for value in unread:
         value.grad_fn = value.grad_fn or node_of(value.users_tensor)
         value.tensor = value.holder = value.tensor.new_empty(()).expand(value.tensor.shape)

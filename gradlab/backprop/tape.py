@@ -197,7 +197,11 @@ class Tape(TorchDispatchMode):
         for position, name in known.tensor_arguments:
             argument = args[position] if position < given else kwargs.get(name)
             value = current.get(id(argument))
-            if everything and value is not None and (value.family is None or value.family.memory.writes == value.since_write):
+            if (
+                everything
+                and value is not None
+                and (value.family is None or value.family.memory.writes == value.since_write)
+            ):
                 inputs.append(value)
             elif argument is not None:
                 self._bind(argument, inputs, is_open)

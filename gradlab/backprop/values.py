@@ -102,9 +102,9 @@ def have_changed(recorded: Iterable[Value]) -> bool:
 
 def note_versions(recorded: Iterable[Value]) -> None:
     """Notes the version of each value that has none yet."""
-    for value in recorded:
-        if value.version is None:
-            value.version = version_of(value.tensor)
+    unnoted = [value for value in recorded if value.version is None]
+    for value, version in zip(unnoted, versions_of([v.tensor for v in unnoted]), strict=True):
+        value.version = version
 
 
 class Entry:
@@ -198,25 +198,29 @@ class Entry:
         """The argument at a position of the operation's schema, wherever the caller put it."""
         return self.args[position] if position < len(self.args) else self.kwargs.get(name)
 
-    def read_inputs(self, rule: Rule | None) -> list[Value]:
+    def inputs_read_by(self, rule: Rule | None) -> list[Value]:
         """The inputs whose contents a rule looks at; all where there is no rule to say so."""
         return self.inputs if rule is None else self.values_at(rule.reads)
 
-    def read_outputs(self, rule: Rule | None) -> list[Value]:
-        """The outputs whose contents a rule looks at."""
-        return [v for v in self.outputs if v is not None] if rule is None or rule.reads_output else []
+    def read_by(self, rule: Rule | None) -> list[Value]:
+        """The inputs and outputs whose contents a rule looks at."""
+        read = self.inputs_read_by(rule)
+        if rule is None or rule.reads_output:
+            return [*read, *(value for value in self.outputs if value is not None)]
+        return read
 
     def values_at(self, positions: Collection[int]) -> list[Value]:
         """The values among the arguments at these positions of the schema."""
+        if not positions:
+            return []
+        groups, place_of = self.grouped(), self.facts.place_of
         found: list[Value] = []
-        if positions:
-            groups, place_of = self.grouped(), self.facts.place_of
-            for position in positions:
-                group = groups[place_of[position]] if position in place_of else None
-                if isinstance(group, list):
-                    found += [value for value in group if value is not None]
-                elif group is not None:
-                    found.append(group)
+        for position in positions:
+            group = groups[place_of[position]] if position in place_of else None
+            if isinstance(group, list):
+                found += [value for value in group if value is not None]
+            elif group is not None:
+                found.append(group)
         return found
 
 
