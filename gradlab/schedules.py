@@ -9,6 +9,24 @@ Schedule: TypeAlias = Callable[[int], bool]
 DECADES = 13  # beyond 10¹³ steps nobody counts
 
 
+class _Steps:
+    """Certain steps, and the multiples of certain periods. A schedule is asked at every step, so it answers at once."""
+
+    __slots__ = ("chosen", "periods")
+
+    def __init__(self, chosen: Iterable[int] = (), periods: Iterable[int] = ()) -> None:
+        self.chosen = frozenset(chosen)
+        self.periods = tuple(dict.fromkeys(periods))
+
+    def __call__(self, step: int) -> bool:
+        if step in self.chosen:
+            return True
+        for period in self.periods:  # noqa: SIM110 (`any` takes twice the time)
+            if step % period == 0:
+                return True
+        return False
+
+
 def every(n: int) -> Schedule:
     """Steps 0, n, 2n, …
 
@@ -18,7 +36,7 @@ def every(n: int) -> Schedule:
     """
     if n < 1:
         raise ValueError(f"every(n) needs a number of steps of at least 1, got {n}")
-    return lambda step: step % n == 0
+    return _Steps(periods=[n])
 
 
 def at(steps: Iterable[int]) -> Schedule:
@@ -28,8 +46,7 @@ def at(steps: Iterable[int]) -> Schedule:
         >>> [step for step in range(10) if at([0, 7])(step)]
         [0, 7]
     """
-    chosen = frozenset(steps)
-    return chosen.__contains__
+    return _Steps(steps)
 
 
 def log_spaced(per_decade: int) -> Schedule:
@@ -41,9 +58,7 @@ def log_spaced(per_decade: int) -> Schedule:
     """
     if per_decade < 1:
         raise ValueError(f"log_spaced(per_decade) needs a count of at least 1, got {per_decade}")
-
-    chosen = frozenset(round(10 ** (d + k / per_decade)) for d in range(DECADES) for k in range(per_decade))
-    return (chosen | {0}).__contains__
+    return _Steps([0, *(round(10 ** (d + k / per_decade)) for d in range(DECADES) for k in range(per_decade))])
 
 
 def either(*schedules: Schedule) -> Schedule:
@@ -53,11 +68,7 @@ def either(*schedules: Schedule) -> Schedule:
         >>> [step for step in range(3001) if either(log_spaced(1), every(1000))(step)]
         [0, 1, 10, 100, 1000, 2000, 3000]
     """
-
-    def chosen(step: int) -> bool:
-        for schedule in schedules:  # noqa: SIM110 (asked at every step, and `any` takes twice the time)
-            if schedule(step):
-                return True
-        return False
-
-    return chosen
+    if not all(isinstance(schedule, _Steps) for schedule in schedules):
+        return lambda step: any(schedule(step) for schedule in schedules)
+    known: list[_Steps] = list(schedules)  # type: ignore[arg-type]
+    return _Steps([step for each in known for step in each.chosen], [n for each in known for n in each.periods])

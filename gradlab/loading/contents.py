@@ -74,7 +74,7 @@ class Contents:
     Example:
         >>> from tensorboard.compat.proto.event_pb2 import Event
         >>> event = Event(step=3)
-        >>> summaries.scalar(event.summary, "loss/train", 0.5)
+        >>> _ = event.summary.value.add(tag="loss/train", simple_value=0.5)
         >>> contents = Contents()
         >>> contents.add(event)
         >>> contents.series()

@@ -13,7 +13,7 @@ from gradlab.probes.base import Need, Step
 from gradlab.records import Breakdown as BreakdownRecord
 from gradlab.records import Record, Scalar
 from gradlab.records import Term as TermRecord
-from gradlab.schedules import Schedule, every, log_spaced
+from gradlab.schedules import Schedule, either, every, log_spaced
 
 
 class ChainRuleProbe:
@@ -33,10 +33,8 @@ class ChainRuleProbe:
     def __init__(self, schedule: Schedule | None = None, tables: Schedule | None = None, readable: int = 4) -> None:
         self._scalars = schedule or every(10)
         self._tables = tables or log_spaced(1)
+        self.schedule = either(self._scalars, self._tables)
         self.readable = readable
-
-    def schedule(self, step: int) -> bool:
-        return self._scalars(step) or self._tables(step)
 
     def measure(self, step: Step) -> Iterator[Record]:
         assert step.terms is not None

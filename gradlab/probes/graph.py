@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from gradlab.agreement import Agreement
@@ -240,6 +240,7 @@ class Worst:
         """Of two gradients of one shape.
 
         Example:
+            >>> import torch
             >>> worst = Worst.of(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.5]))
             >>> worst.at, worst.manual, worst.autograd
             (1, 2.0, 2.5)
@@ -249,5 +250,5 @@ class Worst:
         manual, autograd = dense(manual.detach()), dense(autograd.detach())
         apart = (manual - autograd).abs()
         at = int((apart if bool(apart.any()) else manual.abs()).argmax())
-        index = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), manual.shape))
+        index = tuple(int(i) for i in np.unravel_index(at, manual.shape))
         return cls(at, float(manual[index]), float(autograd[index]), index=index)

@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from gradlab.probes.base import Need, Step
 from gradlab.records import Array, Record, ScalarBlock
-from gradlab.schedules import Schedule, every, log_spaced
+from gradlab.schedules import Schedule, either, every, log_spaced
 from gradlab.tensors import dense
 
 MOST_STEPS = 256
@@ -44,14 +44,12 @@ class PartialsProbe:
     ) -> None:
         self._curves = schedule or every(1)
         self._matrices = matrices or log_spaced(2)
+        self.schedule = either(self._curves, self._matrices)
         self.small = small
         self.largest = largest
         self._chosen: dict[str, tuple[Tensor | None, list[str]]] = {}
         self._tags: tuple[str, ...] = ()
         self._rows: dict[int, Tensor] = {}
-
-    def schedule(self, step: int) -> bool:
-        return self._curves(step) or self._matrices(step)
 
     def measure(self, step: Step) -> Iterator[Record]:
         gradients = {name: dense(g) for name, g in step.gradients.items() if g is not None and g.numel()}

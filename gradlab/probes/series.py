@@ -37,6 +37,9 @@ class Small:
 
     def __init__(self, sizes: Sequence[int], bars: int, are_complex: bool = False) -> None:
         self._sizes = list(sizes)
+        self._alike: defaultdict[int, list[int]] = defaultdict(list)  # places by size: their numbers come together
+        for place, size in enumerate(sizes):
+            self._alike[size].append(place)
         self._bars = bars
         self._rows: list[Tensor] = []
         self._row = _row if are_complex else _flatten_dense_tensors
@@ -64,14 +67,25 @@ class Small:
         table[-1, entries:] = _row(weights)
         self._previous = table[n, :entries].clone()
         self._rows.clear()
-        parts = table[:-1, :entries].split(self._sizes, dim=1), table[1:, entries:].split(self._sizes, dim=1)
-        return torch.stack([self._numbers(g, w) for g, w in zip(*parts, strict=True)], dim=1)
+        gradients = table[:-1, :entries].split(self._sizes, dim=1)
+        weights = table[1:, entries:].split(self._sizes, dim=1)
+        numbers = table.new_empty((n, len(self._sizes), NUMBERS + 2 + self._bars))
+        for places in self._alike.values():
+            g, w = (torch.stack([parts[i] for i in places], dim=1) for parts in (gradients, weights))
+            numbers[:, places] = self._numbers(g, w)
+        return numbers
 
     def _numbers(self, gradients: Tensor, weights: Tensor) -> Tensor:
-        """Of one parameter: [n, NUMBERS + 2 + bars] from [n + 1, m] each, the gradient before and the weights after."""
-        rows = gradients[1:]
-        relative = [cosine(rows, gradients[:-1]), ratio(weights[:-1], weights[1:])]
-        return torch.cat([statistics(rows), torch.stack(relative, 1), histogram(rows, self._bars)], dim=1)
+        """Of k parameters of one size m: [n, k, NUMBERS + 2 + bars] from [n + 1, k, m] each.
+
+        The gradients begin one step before, the weights end one step after.
+        """
+        _, k, m = gradients.shape
+        before, rows = gradients[:-1].reshape(-1, m), gradients[1:].reshape(-1, m)
+        angle = cosine(rows, before)
+        moved = ratio(weights[:-1].reshape(-1, m), weights[1:].reshape(-1, m))
+        numbers = torch.cat([statistics(rows), torch.stack([angle, moved], 1), histogram(rows, self._bars)], dim=1)
+        return numbers.view(-1, k, numbers.shape[1])
 
 
 class Large:

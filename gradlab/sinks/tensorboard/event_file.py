@@ -20,6 +20,8 @@ from google_crc32c import value as _crc32c
 from tensorboard.compat.proto import event_pb2
 
 _numbers = itertools.count()
+# How Protocol Buffers announce the field `summary` of an Event: its number, and that a length follows.
+SUMMARY = bytes([event_pb2.Event.SUMMARY_FIELD_NUMBER << 3 | 2])  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class EventFile:
@@ -58,7 +60,25 @@ class EventFile:
 
     def write(self, event: Any) -> None:
         """Append one Event message."""
-        message = event.SerializeToString()
+        self._append(event.SerializeToString())
+
+    def write_summary(self, wall_time: float, step: int, summary: bytes) -> None:
+        """Append an Event message of a summary that is encoded already.
+
+        Example:
+            >>> import tempfile
+            >>> from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     file = EventFile(folder)
+            ...     file.write_summary(0.5, 7, b"")
+            ...     file.close()
+            ...     event_pb2.Event.FromString(list(RawEventFileLoader(str(file.path)).Load())[1]).step
+            7
+        """
+        head = event_pb2.Event(wall_time=wall_time, step=step).SerializeToString()  # pyright: ignore[reportAttributeAccessIssue]
+        self._append(head + SUMMARY + _varint(len(summary)) + summary)
+
+    def _append(self, message: bytes) -> None:
         length = struct.pack("<Q", len(message))
         self._file.write(length + _masked_checksum(length) + message + _masked_checksum(message))
 
@@ -74,3 +94,13 @@ class EventFile:
 def _masked_checksum(data: bytes) -> bytes:
     crc = _crc32c(data)
     return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _varint(number: int) -> bytes:
+    """A length as Protocol Buffers write it: seven bits a byte, the lowest first; the top bit says that more follow."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,6 +27,22 @@ class ScalarRows:
 
     def __init__(self) -> None:
         self._templates: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self._heads: dict[str, bytes] = {}
+
+    def one(self, tag: str, value: float) -> bytes:
+        """An encoded Summary of one scalar.
+
+        Example:
+            >>> Summary.FromString(ScalarRows().one("loss/train", 0.5)).value[0].simple_value
+            0.5
+        """
+        head = self._heads.get(tag)
+        if head is None:
+            head = self._heads[tag] = _encoded(tag)[:-4]
+        try:
+            return head + struct.pack("<f", value)
+        except OverflowError:  # what single precision cannot hold is infinite
+            return head + struct.pack("<f", math.copysign(math.inf, value))
 
     def of(self, tags: tuple[str, ...], values: np.ndarray) -> Iterator[bytes]:
         """An encoded Summary for each row.
@@ -45,7 +63,11 @@ class ScalarRows:
 
 def _template(tags: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """A summary of these tags, as bytes, and where the bytes of each number lie in it."""
-    scalars = [Summary(value=[Summary.Value(tag=tag, simple_value=0.0)]).SerializeToString() for tag in tags]
+    scalars = [_encoded(tag) for tag in tags]
     ends = np.cumsum([len(scalar) for scalar in scalars])
     places = (ends[:, None] + np.arange(-4, 0)).reshape(-1)
     return np.frombuffer(b"".join(scalars), np.uint8), places
+
+
+def _encoded(tag: str) -> bytes:
+    return Summary(value=[Summary.Value(tag=tag, simple_value=0.0)]).SerializeToString()

@@ -7,9 +7,9 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import cached_property
 
 import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gradlab.records import Breakdown, Figure, Histogram, HistogramBlock, Hparams, Record, Scalar, ScalarBlock
@@ -80,20 +80,20 @@ class TensorBoardSink:
         """
         if self._file.closed:
             raise ValueError(f"the sink of {self._file.path} is closed: write before close(), or open a new sink")
-        steps: defaultdict[int, Summary] = defaultdict(Summary)
+        steps: defaultdict[int, _Step] = defaultdict(_Step)
         for record in records:
             self._add(steps, record)
         self._write_events(steps)
         if time.monotonic() - self._flushed >= self._flush_secs:
             self.flush()
 
-    def _write_events(self, steps: dict[int, Summary]) -> None:
+    def _write_events(self, steps: dict[int, "_Step"]) -> None:
         """One event a step. What came together was measured since the last write: the wall times lie between."""
         since, self._written = self._written, time.time()
         pause = (self._written - since) / max(len(steps), 1)
-        for place, (step, summary) in enumerate(sorted(steps.items()), start=1):
+        for place, (step, content) in enumerate(sorted(steps.items()), start=1):
             wall_time = min(since + place * pause, self._written)
-            self._file.write(Event(wall_time=wall_time, step=step, summary=summary))
+            self._file.write_summary(wall_time, step, content.encoded())
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system, where TensorBoard sees it.
@@ -113,7 +113,15 @@ class TensorBoardSink:
         """
         self._file.close()
 
-    def _add(self, steps: defaultdict[int, Summary], record: Record) -> None:
+    def _add_scalar(self, content: "_Step", record: Scalar) -> None:
+        self._last_step = max(self._last_step, record.step)
+        content.scalars.append(self._scalars.one(record.tag, record.value))
+        self._seen.add(record.tag)
+
+    def _add(self, steps: defaultdict[int, "_Step"], record: Record) -> None:
+        if isinstance(record, Scalar):  # by far the most
+            self._add_scalar(steps[record.step], record)
+            return
         if isinstance(record, Hparams):
             self._add_hparams(steps[self._last_step], record)
             return
@@ -121,10 +129,8 @@ class TensorBoardSink:
             self._add_block(steps, record)
             return
         self._last_step = max(self._last_step, record.step)
-        summary = steps[record.step]
-        if isinstance(record, Scalar):
-            summaries.scalar(summary, record.tag, record.value)
-        elif isinstance(record, Figure):
+        summary = steps[record.step].summary
+        if isinstance(record, Figure):
             summaries.figure(summary, record)
         else:
             summaries.tensor(summary, record, first=record.tag not in self._seen)
@@ -132,31 +138,52 @@ class TensorBoardSink:
             summaries.breakdown(summary, record, first=record.tag not in self._seen)
         self._seen.add(record.tag)
 
-    def _add_block(self, steps: defaultdict[int, Summary], block: ScalarBlock | HistogramBlock) -> None:
+    def _add_block(self, steps: defaultdict[int, "_Step"], block: ScalarBlock | HistogramBlock) -> None:
         if not len(block.steps):
             return
         if not self._is_arranged:  # a run that has blocks has the curves that the layout is about
-            summaries.arrangement(steps[int(block.steps[0])])
+            summaries.arrangement(steps[int(block.steps[0])].summary)
             self._is_arranged = True
         self._last_step = max(self._last_step, int(block.steps[-1]))
-        self._blocks.add(steps[int(block.steps[-1])], block)
+        self._blocks.add(steps[int(block.steps[-1])].summary, block)
         if isinstance(block, ScalarBlock):
             self._seen.update(block.tags)
             rows = _rows_to_show(block, self._curves)
             shown = self._scalars.of(block.tags, block.values[rows])
             for step, message in zip(block.steps[rows].tolist(), shown, strict=True):
-                steps[step].MergeFromString(message)
+                steps[step].scalars.append(message)
             return
         for histogram in _histograms_to_show(block, self._histograms):
-            summaries.tensor(steps[histogram.step], histogram, first=histogram.tag not in self._seen)
+            summaries.tensor(steps[histogram.step].summary, histogram, first=histogram.tag not in self._seen)
             self._seen.add(histogram.tag)
 
-    def _add_hparams(self, summary: Summary, record: Hparams) -> None:
-        summaries.hparams(summary, record, self._started)
+    def _add_hparams(self, content: "_Step", record: Hparams) -> None:
+        summaries.hparams(content.summary, record, self._started)
         for name, value in record.metrics.items():
             # The tab shows a metric's latest scalar; one that the run logged itself has it already.
             if name not in self._seen:
-                summaries.scalar(summary, name, value)
+                content.scalars.append(self._scalars.one(name, value))
+
+
+class _Step:
+    """What one step's event is going to hold.
+
+    Attributes:
+        scalars: encoded summaries of one scalar or of several.
+        summary: everything else.
+    """
+
+    def __init__(self) -> None:
+        self.scalars: list[bytes] = []
+
+    @cached_property
+    def summary(self) -> Summary:
+        return Summary()
+
+    def encoded(self) -> bytes:
+        """All of it as one encoded summary: of such messages the concatenation is the sum."""
+        rest = [self.summary.SerializeToString()] if "summary" in self.__dict__ else []
+        return b"".join([*self.scalars, *rest])
 
 
 def _rows_to_show(block: ScalarBlock, due: Callable[[int], bool]) -> list[int]:

@@ -2,7 +2,7 @@
 
 | record | tab | message |
 |---|---|---|
-| Scalar | Time Series | simple_value (float32: TensorBoard reads no more than that from any scalar) |
+| Scalar | Time Series | simple_value (float32: TensorBoard reads no more of any scalar), see `scalar_rows` |
 | Histogram | Distributions, Histograms | tensor [buckets, 3]: left edge, right edge, count |
 | Text, Breakdown | Text | Markdown |
 | Figure | Images | PNG with its width and height |
@@ -45,18 +45,6 @@ from gradlab.sinks.tensorboard import layout
 _TYPE_NAMES = {"float64": "DOUBLE", "float32": "FLOAT", "float16": "HALF"}
 
 BREAKDOWN = "gradlab/breakdown/"
-
-
-def scalar(summary: Summary, tag: str, value: float) -> None:
-    """Add one number to a summary.
-
-    Example:
-        >>> summary = Summary()
-        >>> scalar(summary, "loss/train", 0.5)
-        >>> summary.value[0].simple_value
-        0.5
-    """
-    summary.value.add(tag=tag, simple_value=value)
 
 
 def tensor(summary: Summary, record: Array | Histogram | Text | Breakdown | Graph, *, first: bool) -> None:
