@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gradlab.probes import AgreementProbe, ChainRuleProbe, GradientProbe, GraphProbe, PartialsProbe, Probe
-from gradlab.schedules import at, either, every, log_spaced
+from gradlab.schedules import at, either, every
 
 
 def default_probes() -> dict[str, Probe]:
-    """Gradients at every step, partials at every 50th, the chain rule and agreement at 0, 1, 10, 100, 1000, 2000, …
+    """Gradients at every step, partials at every 50th, the chain rule and agreement at 0, 10, 100, 1000, 2000, …
 
     The graph that the Gradlab tab draws comes at 0, 100, 1000, 2000, …
 
@@ -17,13 +17,13 @@ def default_probes() -> dict[str, Probe]:
 
     Example:
         >>> list(default_probes())
-        ['gradients', 'partials', 'chain', 'agreement', 'graph']
+        ['gradients', 'partials', 'graph', 'chain', 'agreement']
     """
-    in_detail = either(log_spaced(1), every(1000))
+    in_detail = either(at([10, 100]), every(1000))
     return {
         "gradients": GradientProbe(),
         "partials": PartialsProbe(schedule=every(50)),
-        "chain": ChainRuleProbe(schedule=in_detail),
+        "graph": GraphProbe(schedule=either(at([100]), every(1000))),  # before the chain, which takes over its numbers
+        "chain": ChainRuleProbe(schedule=in_detail, tables=in_detail),
         "agreement": AgreementProbe(schedule=in_detail),
-        "graph": GraphProbe(schedule=either(at([0, 100]), every(1000))),
     }

@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from gradlab.agenda import Agenda, Due
 from gradlab.backprop import Entry, Tape, TapeError, Term
 from gradlab.backprop.modules import is_compiled
 from gradlab.coverage import Coverage
@@ -78,13 +79,14 @@ class GradientLab:
         self._tape: Tape | None = None
         self._is_recording = False
         self._watch: GraphWatch | None = None
-        self._due: list[Probe] = []
+        self._agenda = Agenda(self.probes.values())
+        self._due = Due()
         self._index = -1
         self._batch = range(0)
         self._backward: _Backward | None = None
         self._step: Step | None = None
-        self._batching: list[BatchProbe] = [probe for probe in self.probes.values() if isinstance(probe, BatchProbe)]
-        self._measured: list[BatchProbe] = []
+        self._measured: tuple[BatchProbe, ...] = ()
+        self._no_grad = torch.no_grad()  # to make one takes a third of the time of using it
         if any(probe.needs != "gradients" for probe in self.probes.values()):
             self._refuse_compiled()
 
@@ -107,11 +109,8 @@ class GradientLab:
             self._backward = None
         self._index = index
         self._batch = range(index, index + 1) if batch is None else batch
-        if len(self._batch) == 1:
-            self._due = [probe for probe in self.probes.values() if probe.schedule(index)]
-        else:
-            self._due = [probe for probe in self.probes.values() if any(map(probe.schedule, self._batch))]
-        if self._can_record and any(probe.needs != "gradients" for probe in self._due):
+        self._due = self._agenda.of(self._batch)
+        if self._can_record and self._due.is_recorded:
             self._tape = Tape(lines=self.lines)
             self._tape.__enter__()
             self._is_recording = True
@@ -121,7 +120,7 @@ class GradientLab:
         self.stop_recording()
         if self._step is not None and self._step.index != self._index:  # a further update with the same batch
             self._finish_update()
-        if self._tape is not None and any(probe.needs == "reconciliation" for probe in self._due):
+        if self._tape is not None and "reconciliation" in self._due.needs:
             self._watch = GraphWatch(loss, [p for _, p in self._named if p.requires_grad])
 
     def after_backward(self, loss: Tensor, scale: Tensor | None = None, keep: bool = False) -> None:
@@ -161,19 +160,20 @@ class GradientLab:
             return
         if time.monotonic() - self._drained >= self.flush_secs:
             self.flush()
-        elif self._log.is_full or len(self._pending) > MOST_PENDING:
-            self._pending.extend(self._log.drain())
-            self._write_pending()
         step = self._see(backward, label, only, scale)
-        self._log.add(step.index, label, step.loss, learning_rates)
         self._pending.extend(self._coverage.see(step))
-        with torch.no_grad():
-            for probe in self._due:
+        with self._no_grad:
+            for probe in self._due.probes:
                 if probe.needs == "gradients" or step.terms is not None:
                     self._pending.extend(probe.measure(step))
-        self._measured = [probe for probe in self._batching if probe in self._due]
+        self._measured = self._due.batching
         self._step = step
         backward.let_go()
+        # After the probes: what they have gathered of the same steps goes out together with the losses.
+        if self._log.is_full or len(self._pending) > MOST_PENDING:
+            self._pending.extend(self._log.drain())
+            self._write_pending()
+        self._log.add(step.index, label, step.loss, learning_rates)
 
     def end_step(self) -> None:
         """Call after the update."""
@@ -234,8 +234,9 @@ class GradientLab:
         self._drained = time.monotonic()
         self._named = list(self.root.named_parameters())  # a module may have been added meanwhile
         self._pending.extend(self._log.drain())
-        for probe in self._batching:
-            self._pending.extend(probe.drain())
+        for probe in self.probes.values():
+            if isinstance(probe, BatchProbe):
+                self._pending.extend(probe.drain())
         self._write_pending()
         for sink in self.sinks:
             sink.flush()
@@ -317,7 +318,7 @@ class GradientLab:
     def _finish_update(self) -> None:
         step, self._step = self._step, None
         if step is not None:
-            with torch.no_grad():
+            with self._no_grad:
                 step.clipping.look()
                 for probe in self._measured:
                     self._pending.extend(probe.updated(step))

@@ -11,7 +11,7 @@ from torch import Tensor
 from gradlab.records import Record, Scalar, ScalarBlock
 from gradlab.tensors import floats
 
-MOST_STEPS = 256
+MOST_STEPS = 512
 
 
 class RunLog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -9,8 +10,14 @@ Schedule: TypeAlias = Callable[[int], bool]
 DECADES = 13  # beyond 10¹³ steps nobody counts
 
 
-class _Steps:
-    """Certain steps, and the multiples of certain periods. A schedule is asked at every step, so it answers at once."""
+class Steps:
+    """A schedule that knows its next step: certain steps, and the multiples of certain periods.
+
+    Example:
+        >>> schedule = Steps(chosen=[1, 7], periods=[10])
+        >>> schedule(7), schedule.after(7), schedule.after(10)
+        (True, 10, 20)
+    """
 
     __slots__ = ("chosen", "periods")
 
@@ -26,6 +33,11 @@ class _Steps:
                 return True
         return False
 
+    def after(self, step: int) -> float:
+        """The next step that it chooses after one; infinity where there is none."""
+        coming = [chosen for chosen in self.chosen if chosen > step]
+        return min([*coming, *((step // period + 1) * period for period in self.periods)], default=math.inf)
+
 
 def every(n: int) -> Schedule:
     """Steps 0, n, 2n, …
@@ -36,7 +48,7 @@ def every(n: int) -> Schedule:
     """
     if n < 1:
         raise ValueError(f"every(n) needs a number of steps of at least 1, got {n}")
-    return _Steps(periods=[n])
+    return Steps(periods=[n])
 
 
 def at(steps: Iterable[int]) -> Schedule:
@@ -46,7 +58,7 @@ def at(steps: Iterable[int]) -> Schedule:
         >>> [step for step in range(10) if at([0, 7])(step)]
         [0, 7]
     """
-    return _Steps(steps)
+    return Steps(steps)
 
 
 def log_spaced(per_decade: int) -> Schedule:
@@ -58,7 +70,7 @@ def log_spaced(per_decade: int) -> Schedule:
     """
     if per_decade < 1:
         raise ValueError(f"log_spaced(per_decade) needs a count of at least 1, got {per_decade}")
-    return _Steps([0, *(round(10 ** (d + k / per_decade)) for d in range(DECADES) for k in range(per_decade))])
+    return Steps([0, *(round(10 ** (d + k / per_decade)) for d in range(DECADES) for k in range(per_decade))])
 
 
 def either(*schedules: Schedule) -> Schedule:
@@ -68,7 +80,7 @@ def either(*schedules: Schedule) -> Schedule:
         >>> [step for step in range(3001) if either(log_spaced(1), every(1000))(step)]
         [0, 1, 10, 100, 1000, 2000, 3000]
     """
-    if not all(isinstance(schedule, _Steps) for schedule in schedules):
+    if not all(isinstance(schedule, Steps) for schedule in schedules):
         return lambda step: any(schedule(step) for schedule in schedules)
-    known: list[_Steps] = list(schedules)  # type: ignore[arg-type]
-    return _Steps([step for each in known for step in each.chosen], [n for each in known for n in each.periods])
+    known: list[Steps] = list(schedules)  # type: ignore[arg-type]
+    return Steps([step for each in known for step in each.chosen], [n for each in known for n in each.periods])

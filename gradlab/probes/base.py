@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from gradlab.backprop import Term
+from gradlab.backprop import Breakdown, Term
 from gradlab.probes.clipping import Clipping
 from gradlab.reconcile import Reconciliation
 from gradlab.records import Record
@@ -50,6 +50,23 @@ class Step:
     terms: list[Term] | None
     reconciliation: Reconciliation | None
     root: nn.Module
+    _breakdown: tuple[Breakdown, int, bool] | None = None
+
+    def breakdown(self, readable: int, measured: bool = False) -> Breakdown:
+        """The chain rule of the step written out, relative to `root`; the probes of a step share one where they can.
+
+        Args:
+            readable: tensors of at most this many entries come with their numbers, and perhaps some larger ones too.
+            measured: whether the norm and the mean of every value are wanted.
+        """
+        assert self.terms is not None
+        if self._breakdown is not None:
+            known, most, is_measured = self._breakdown
+            if readable <= most and measured <= is_measured:
+                return known
+        made = Breakdown.of(self.terms, self.root, readable=readable, measured=measured)
+        self._breakdown = made, readable, measured
+        return made
 
     def is_due(self, schedule: Schedule) -> bool:
         """Whether a schedule chooses this step, or another one of the same batch."""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from gradlab.backprop import Breakdown
 from gradlab.backprop.breakdown import BreakdownTerm
 from gradlab.backprop.chain.modules import Flow, flows
 from gradlab.probes.base import Need, Step
@@ -43,8 +42,8 @@ class ChainRuleProbe:
             for flow in flows(step.terms, step.root):
                 yield from _scalars(flow, step.index, scale)
         if step.is_due(self._tables):
-            breakdown = Breakdown.of(step.terms, step.root, readable=self.readable)
-            yield BreakdownRecord("chain/table", step.index, tuple(_record(t, scale) for t in breakdown.terms))
+            terms = step.breakdown(self.readable).terms
+            yield BreakdownRecord("chain/table", step.index, tuple(_record(t, scale, self.readable) for t in terms))
 
 
 def _scalars(flow: Flow, step: int, scale: float) -> Iterator[Record]:
@@ -55,7 +54,7 @@ def _scalars(flow: Flow, step: int, scale: float) -> Iterator[Record]:
             yield Scalar(f"chain/{flow.module}/gain", step, flow.gain)
 
 
-def _record(term: BreakdownTerm, scale: float) -> TermRecord:
+def _record(term: BreakdownTerm, scale: float, readable: int) -> TermRecord:
     """What is passed on, or where there is nothing below, what goes to parameters; unscaled."""
     leaves = math.hypot(*(i.downstream.l2 for i in term.inputs if i.downstream is not None))
     downstream = leaves if term.downstream is None else term.downstream
@@ -68,18 +67,18 @@ def _record(term: BreakdownTerm, scale: float) -> TermRecord:
         upstream=term.upstream / scale,
         downstream=downstream / scale,
         gain=downstream / term.upstream if term.upstream else math.nan,
-        values={name: [x / scale for x in numbers] for name, numbers in _numbers(term).items()},
+        values={name: [x / scale for x in numbers] for name, numbers in _numbers(term, readable).items()},
         place=term.place,
     )
 
 
-def _numbers(term: BreakdownTerm) -> dict[str, list[float]]:
+def _numbers(term: BreakdownTerm, readable: int) -> dict[str, list[float]]:
     """The entries themselves, where all of a term are few enough to be read."""
     upstream = [("upstream", o.upstream) for o in term.outputs if o.upstream is not None]
     downstream = [(i.name, i.downstream) for i in term.inputs if i.downstream is not None]
     found: dict[str, list[float]] = {}
     for name, gradient in (*upstream[:1], *downstream):
-        if gradient.numbers is None:
+        if gradient.numbers is None or math.prod(gradient.shape) > readable:
             return {}
         here = _flat(gradient.numbers)
         found[name] = [a + b for a, b in zip(found[name], here, strict=True)] if name in found else here

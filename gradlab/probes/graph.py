@@ -51,7 +51,11 @@ class GraphProbe:
         assert step.terms is not None
         assert step.reconciliation is not None
         scale = 1.0 if step.scale is None else float(step.scale)
-        breakdown = Breakdown.of(step.terms[: self.most], step.root, readable=self._writer.readable, measured=True)
+        readable = self._writer.readable
+        if len(step.terms) <= self.most:
+            breakdown = step.breakdown(readable, measured=True)
+        else:
+            breakdown = Breakdown.of(step.terms[: self.most], step.root, readable=readable, measured=True)
         yield from self._writer.records(breakdown, step.reconciliation, float(step.loss), step.index, scale)
 
 

@@ -22,7 +22,7 @@ from gradlab.probes.statistics import FIELDS, cosine, histogram, ratio, statisti
 SMALL = 1 << 13  # entries of a parameter that is copied aside
 SAMPLE = 1 << 15  # entries of a larger one that its histogram and its update ratio are taken from
 MEMORY = 1 << 25  # bytes that may be set aside for rows
-MOST_STEPS = 256  # more at once gain nothing
+MOST_STEPS = 512  # more at once gain nothing
 NUMBERS = len(FIELDS) + 2  # the statistics, the cosine with the previous gradient, the update ratio
 
 

@@ -15,11 +15,16 @@ def unfold(block: HistogramBlock) -> list[list[Histogram]]:
         >>> unfold(block)[0][0].edges.tolist()
         [0.0, 0.5, 1.0]
     """
-    low, high = block.low.astype(np.float64), block.high.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # edges too large for float32 come back from a file infinite
-        edges = np.linspace(low, high, block.counts.shape[-1] + 1, axis=-1)
+    edges = edges_of(block)
     steps = block.steps.tolist()
     return [
         [Histogram(tag, step, edges[row, place], block.counts[row, place]) for row, step in enumerate(steps)]
         for place, tag in enumerate(block.tags)
     ]
+
+
+def edges_of(block: HistogramBlock) -> np.ndarray:
+    """The edges of the bars, [n, tags, bars + 1]: equally spaced from the lowest to the highest."""
+    low, high = block.low.astype(np.float64), block.high.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # edges too large for float32 come back from a file infinite
+        return np.linspace(low, high, block.counts.shape[-1] + 1, axis=-1)

@@ -20,8 +20,12 @@ from google_crc32c import value as _crc32c
 from tensorboard.compat.proto import event_pb2
 
 _numbers = itertools.count()
-# How Protocol Buffers announce the field `summary` of an Event: its number, and that a length follows.
-SUMMARY = bytes([event_pb2.Event.SUMMARY_FIELD_NUMBER << 3 | 2])  # pyright: ignore[reportAttributeAccessIssue]
+# How Protocol Buffers announce a field of an Event: its number, and what follows (a number of eight bytes, a varint,
+# a length and as many bytes).
+WALL_TIME, STEP, SUMMARY = (
+    bytes([event_pb2.Event.DESCRIPTOR.fields_by_name[name].number << 3 | kind])  # pyright: ignore[reportAttributeAccessIssue]
+    for name, kind in (("wall_time", 1), ("step", 0), ("summary", 2))
+)
 
 
 class EventFile:
@@ -65,6 +69,11 @@ class EventFile:
     def write_summary(self, wall_time: float, step: int, summary: bytes) -> None:
         """Append an Event message of a summary that is encoded already.
 
+        Args:
+            wall_time: in seconds since 1970.
+            step: from 0.
+            summary: a Summary message in bytes.
+
         Example:
             >>> import tempfile
             >>> from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
@@ -75,7 +84,7 @@ class EventFile:
             ...     event_pb2.Event.FromString(list(RawEventFileLoader(str(file.path)).Load())[1]).step
             7
         """
-        head = event_pb2.Event(wall_time=wall_time, step=step).SerializeToString()  # pyright: ignore[reportAttributeAccessIssue]
+        head = WALL_TIME + struct.pack("<d", wall_time) + STEP + _varint(step)
         self._append(head + SUMMARY + _varint(len(summary)) + summary)
 
     def _append(self, message: bytes) -> None:
@@ -97,7 +106,7 @@ def _masked_checksum(data: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """A length as Protocol Buffers write it: seven bits a byte, the lowest first; the top bit says that more follow."""
+    """A number from 0 as Protocol Buffers write it: seven bits a byte, the lowest first; an eighth where more follow."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)

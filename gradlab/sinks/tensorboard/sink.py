@@ -9,16 +9,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
-import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from gradlab.records import Breakdown, Figure, Histogram, HistogramBlock, Hparams, Record, Scalar, ScalarBlock
+from gradlab.records import Breakdown, Figure, HistogramBlock, Hparams, Record, Scalar, ScalarBlock
 from gradlab.sinks.tensorboard import summaries, thinning
 from gradlab.sinks.tensorboard.blocks import BlockWriter
 from gradlab.sinks.tensorboard.event_file import EventFile
+from gradlab.sinks.tensorboard.histogram_rows import HistogramRows
 from gradlab.sinks.tensorboard.scalar_rows import ScalarRows
 from gradlab.sinks.tensorboard.thinning import histogram_steps, scalar_steps
-from gradlab.sinks.unfold import unfold
 
 
 class TensorBoardSink:
@@ -62,6 +61,7 @@ class TensorBoardSink:
         self._histograms = histograms
         self._blocks = BlockWriter()
         self._scalars = ScalarRows()
+        self._bars = HistogramRows()
         self._started = self._written = time.time()
         self._flushed = time.monotonic()
         self._last_step = 0
@@ -93,7 +93,7 @@ class TensorBoardSink:
         pause = (self._written - since) / max(len(steps), 1)
         for place, (step, content) in enumerate(sorted(steps.items()), start=1):
             wall_time = min(since + place * pause, self._written)
-            self._file.write_summary(wall_time, step, content.encoded())
+            self._file.write_summary(wall_time, step, content.together())
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system, where TensorBoard sees it.
@@ -115,7 +115,7 @@ class TensorBoardSink:
 
     def _add_scalar(self, content: "_Step", record: Scalar) -> None:
         self._last_step = max(self._last_step, record.step)
-        content.scalars.append(self._scalars.one(record.tag, record.value))
+        content.encoded.append(self._scalars.one(record.tag, record.value))
         self._seen.add(record.tag)
 
     def _add(self, steps: defaultdict[int, "_Step"], record: Record) -> None:
@@ -151,39 +151,40 @@ class TensorBoardSink:
             rows = _rows_to_show(block, self._curves)
             shown = self._scalars.of(block.tags, block.values[rows])
             for step, message in zip(block.steps[rows].tolist(), shown, strict=True):
-                steps[step].scalars.append(message)
+                steps[step].encoded.append(message)
             return
-        for histogram in _histograms_to_show(block, self._histograms):
-            summaries.tensor(steps[histogram.step].summary, histogram, first=histogram.tag not in self._seen)
-            self._seen.add(histogram.tag)
+        rows = [row for row, step in enumerate(block.steps.tolist()) if self._histograms(step)]
+        for step, message in self._bars.of(_part(block, rows)):
+            steps[step].encoded.append(message)
 
     def _add_hparams(self, content: "_Step", record: Hparams) -> None:
         summaries.hparams(content.summary, record, self._started)
         for name, value in record.metrics.items():
             # The tab shows a metric's latest scalar; one that the run logged itself has it already.
             if name not in self._seen:
-                content.scalars.append(self._scalars.one(name, value))
+                content.encoded.append(self._scalars.one(name, value))
 
 
 class _Step:
     """What one step's event is going to hold.
 
     Attributes:
-        scalars: encoded summaries of one scalar or of several.
+        encoded: summaries that are encoded already.
         summary: everything else.
     """
 
     def __init__(self) -> None:
-        self.scalars: list[bytes] = []
+        self.encoded: list[bytes] = []
 
     @cached_property
     def summary(self) -> Summary:
         return Summary()
 
-    def encoded(self) -> bytes:
-        """All of it as one encoded summary: of such messages the concatenation is the sum."""
-        rest = [self.summary.SerializeToString()] if "summary" in self.__dict__ else []
-        return b"".join([*self.scalars, *rest])
+    def together(self) -> bytes:
+        """One encoded summary: of such messages the concatenation is the sum."""
+        if "summary" in self.__dict__:
+            self.encoded.append(self.summary.SerializeToString())
+        return b"".join(self.encoded)
 
 
 def _rows_to_show(block: ScalarBlock, due: Callable[[int], bool]) -> list[int]:
@@ -191,8 +192,5 @@ def _rows_to_show(block: ScalarBlock, due: Callable[[int], bool]) -> list[int]:
     return [row for row, step in enumerate(block.steps.tolist()) if outliers[row] or due(step)]
 
 
-def _histograms_to_show(block: HistogramBlock, due: Callable[[int], bool]) -> list[Histogram]:
-    """Those of the steps that are due; those of nothing are left out."""
-    rows = [row for row, step in enumerate(block.steps.tolist()) if due(step)]
-    part = HistogramBlock(block.tags, block.steps[rows], block.low[rows], block.high[rows], block.counts[rows])
-    return [h for histograms in unfold(part) for h in histograms if np.isfinite(h.edges).all()]
+def _part(block: HistogramBlock, rows: list[int]) -> HistogramBlock:
+    return HistogramBlock(block.tags, block.steps[rows], block.low[rows], block.high[rows], block.counts[rows])
