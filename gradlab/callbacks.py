@@ -100,7 +100,7 @@ class GradientLabCallback(pl.Callback):
     ) -> None:
         label, only = self._updates.of(optimizer, trainer.optimizers)
         scale = self._scale(trainer.strategy.root_device) if unscales_by_itself(optimizer) else None
-        self.lab.before_update((group["lr"] for group in optimizer.param_groups), label, only, scale)
+        self.lab.before_update([group["lr"] for group in optimizer.param_groups], label, only, scale)
         if not pl_module.automatic_optimization:  # the batch may go on with a further update
             self._updates.count += 1
             self.lab.begin_step(trainer.global_step + 1, self._updates.batch)

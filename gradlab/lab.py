@@ -104,7 +104,8 @@ class GradientLab:
             index: the number of the step. The micro-batches and closures of one step share it.
             batch: the steps that are made with the same batch, where they are several: all are looked at, or none.
         """
-        self.abandon_step()
+        if self._tape is not None or self._watch is not None:
+            self.abandon_step()
         if index != self._index:
             self._backward = None
         self._index = index
@@ -117,7 +118,8 @@ class GradientLab:
 
     def before_backward(self, loss: Tensor) -> None:
         """Call between the forward and the backward pass, with the tensor whose ``backward`` is about to run."""
-        self.stop_recording()
+        if self._is_recording:
+            self.stop_recording()
         if self._step is not None and self._step.index != self._index:  # a further update with the same batch
             self._finish_update()
         if self._tape is not None and "reconciliation" in self._due.needs:
@@ -131,7 +133,7 @@ class GradientLab:
             scale: by what a gradient scaler had multiplied it.
             keep: whether the gradients are copied now, because they may be clipped before ``before_update``.
         """
-        terms, reconciliation = self._compare(loss)
+        terms, reconciliation = (None, None) if self._tape is None else self._compare(self._tape, loss)
         value = loss.detach() if scale is None else loss.detach() / scale
         if self._backward is None:  # the first backward pass of a step is the one that is shown
             self._backward = _Backward(value, terms, reconciliation, scale)
@@ -177,7 +179,8 @@ class GradientLab:
 
     def end_step(self) -> None:
         """Call after the update."""
-        self.abandon_step()
+        if self._tape is not None or self._watch is not None:
+            self.abandon_step()
         self._finish_update()
 
     def abandon_step(self) -> None:
@@ -262,11 +265,9 @@ class GradientLab:
 
     # --- one step -------------------------------------------------------------------------------------------
 
-    def _compare(self, loss: Tensor) -> tuple[list[Term] | None, Reconciliation | None]:
-        tape, watch = self._tape, self._watch
+    def _compare(self, tape: Tape, loss: Tensor) -> tuple[list[Term] | None, Reconciliation | None]:
+        watch = self._watch
         self._tape = self._watch = None
-        if tape is None:
-            return None, None
         terms: list[Term] = []
         reconciliation = None
         if watch is not None:

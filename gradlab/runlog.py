@@ -46,7 +46,7 @@ class RunLog:
                 their median.
         """
         self._losses.append((step, label, loss))
-        self._rates.append([float(r.median() if isinstance(r, Tensor) else r) for r in learning_rates])
+        self._rates.append([r if type(r) is float else _number(r) for r in learning_rates])
 
     def drain(self) -> Iterator[Record]:
         """The records since the last drain."""
@@ -60,3 +60,7 @@ class RunLog:
             yield ScalarBlock(tags, np.array(list(rows), np.int64), np.array(list(rows.values())))
         self._losses.clear()
         self._rates.clear()
+
+
+def _number(rate: float | Tensor) -> float:
+    return float(rate.median() if isinstance(rate, Tensor) else rate)

@@ -27,23 +27,29 @@ class Clipping:
     """
 
     def __init__(self, gradients: Mapping[str, Tensor | None]) -> None:
-        self._seen = {name: g for name, g in gradients.items() if g is not None}
-        self._versions = [g._version for g in self._seen.values()]
+        self._seen = gradients
+        self._versions = _versions(gradients.values())
         self.norm_after: Tensor | None = None
 
     def restrict(self, names: Container[str]) -> None:
         """From now on, only these count."""
-        kept = [(name, g, v) for (name, g), v in zip(self._seen.items(), self._versions, strict=True) if name in names]
-        self._seen, self._versions = {name: g for name, g, _ in kept}, [v for *_, v in kept]
+        kept = [(name, version) for name, version in zip(self._seen, self._versions, strict=True) if name in names]
+        self._seen = {name: self._seen[name] for name, _ in kept}
+        self._versions = [version for _, version in kept]
 
     def look(self) -> None:
         """Sets ``norm_after``, the L2 norm over all of them; it stays None where nothing was written to any."""
         gradients = self._seen.values()
-        if [g._version for g in gradients] != self._versions:
-            self.norm_after = total_norm(gradients)
+        if _versions(gradients) != self._versions:
+            self.norm_after = total_norm(g for g in gradients if g is not None)
         self._seen, self._versions = {}, []
 
 
+def _versions(gradients: Iterable[Tensor | None]) -> list[int | None]:
+    return [None if g is None else g._version for g in gradients]
+
+
+@torch.no_grad()
 def total_norm(gradients: Iterable[Tensor]) -> Tensor:
     """The L2 norm over several tensors on any devices, as a number without dimensions."""
     norms = [torch.linalg.vector_norm(g.coalesce().values() if g.is_sparse else g).double() for g in gradients]
