@@ -7,7 +7,7 @@ from gradlab.schedules import at, either, every
 
 
 def default_probes() -> dict[str, Probe]:
-    """Gradients at every step, partials at every 50th, the chain rule and agreement at 0, 10, 100, 1000, 2000, …
+    """Gradients at every step, partials at every 50th; pictures, chain rule, agreement at 0, 10, 100, 1000, 2000, …
 
     The graph that the Gradlab tab draws comes at 0, 100, 1000, 2000, …
 
@@ -22,7 +22,7 @@ def default_probes() -> dict[str, Probe]:
     in_detail = either(at([10, 100]), every(1000))
     return {
         "gradients": GradientProbe(),
-        "partials": PartialsProbe(schedule=every(50)),
+        "partials": PartialsProbe(schedule=every(50), matrices=in_detail),
         "graph": GraphProbe(schedule=either(at([100]), every(1000))),  # before the chain, which takes over its numbers
         "chain": ChainRuleProbe(schedule=in_detail, tables=in_detail),
         "agreement": AgreementProbe(schedule=in_detail),

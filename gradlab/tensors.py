@@ -30,7 +30,9 @@ def floats(numbers: Iterable[Tensor]) -> list[float]:
         >>> floats([torch.tensor(1.5), torch.tensor(2.0, dtype=torch.float64)])
         [1.5, 2.0]
     """
-    together = [number.double() for number in numbers]
+    together = list(numbers)
+    if len({number.dtype for number in together}) > 1:
+        together = [number.double() for number in together]
     return torch.stack(together).tolist() if together else []
 
 

@@ -23,6 +23,7 @@ SMALL = 1 << 13  # entries of a parameter that is copied aside
 SAMPLE = 1 << 15  # entries of a larger one that its histogram and its update ratio are taken from
 MEMORY = 1 << 25  # bytes that may be set aside for rows
 MOST_STEPS = 512  # more at once gain nothing
+L2, EXTREMES = FIELDS.index("l2"), slice(FIELDS.index("min"), FIELDS.index("max") + 1)
 NUMBERS = len(FIELDS) + 2  # the statistics, the cosine with the previous gradient, the update ratio
 
 
@@ -82,9 +83,13 @@ class Small:
         """
         _, k, m = gradients.shape
         before, rows = gradients[:-1].reshape(-1, m), gradients[1:].reshape(-1, m)
-        angle = cosine(rows, before)
+        found = statistics(rows)
+        l2 = found[:, L2]
+        l2_before = torch.cat([torch.linalg.vector_norm(gradients[0], dim=1), l2[:-k]])
+        angle = cosine(rows, before, (l2, l2_before))
         moved = ratio(weights[:-1].reshape(-1, m), weights[1:].reshape(-1, m))
-        numbers = torch.cat([statistics(rows), torch.stack([angle, moved], 1), histogram(rows, self._bars)], dim=1)
+        bars = histogram(rows, self._bars, found[:, EXTREMES])
+        numbers = torch.cat([found, torch.stack([angle, moved], 1), bars], dim=1)
         return numbers.view(-1, k, numbers.shape[1])
 
 

@@ -53,12 +53,13 @@ def statistics(rows: Tensor) -> Tensor:
     return torch.stack([l2, torch.maximum(-low, high), l2 / count**0.5, mean, std, low, high, zeros, nonfinite], dim=1)
 
 
-def histogram(rows: Tensor, bars: int) -> Tensor:
+def histogram(rows: Tensor, bars: int, extremes: Tensor | None = None) -> Tensor:
     """Counts between each row's least and greatest finite entry.
 
     Args:
         rows: [n, m], from `wide`.
         bars: how many of equal width.
+        extremes: [n, 2], each row's least and greatest entry, where they are known.
 
     Returns:
         [n, 2 + bars]: lowest edge, highest edge, counts of the finite entries. A row whose entries are all equal has
@@ -68,7 +69,9 @@ def histogram(rows: Tensor, bars: int) -> Tensor:
         >>> histogram(torch.tensor([[0.0, 1.0, 1.0, 4.0]]).double(), 4).tolist()
         [[0.0, 4.0, 1.0, 2.0, 0.0, 1.0]]
     """
-    low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
+    if extremes is None:
+        extremes = torch.stack([rows.amin(1), rows.amax(1)], dim=1)
+    low, high = extremes.split(1, dim=1)
     finite = None
     if not _are_finite(low, high):
         finite = torch.isfinite(rows)
@@ -92,14 +95,19 @@ def _are_finite(low: Tensor, high: Tensor) -> bool:
     return low.device.type == "cpu" and bool(torch.isfinite(low).all()) and bool(torch.isfinite(high).all())
 
 
-def cosine(rows: Tensor, previous: Tensor) -> Tensor:
+def cosine(rows: Tensor, previous: Tensor, norms: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """The cosine of the angle between rows; NaN where one of them is zero or not finite.
+
+    Args:
+        rows, previous: [n, m].
+        norms: the L2 norms of either's rows, where they are known.
 
     Example:
         >>> cosine(torch.tensor([[1.0, 0.0], [0.6, 0.8]]), torch.tensor([[2.0, 0.0], [-3.0, -4.0]]))
         tensor([ 1., -1.])
     """
-    norms = torch.linalg.vector_norm(rows, dim=1), torch.linalg.vector_norm(previous, dim=1)
+    if norms is None:
+        norms = torch.linalg.vector_norm(rows, dim=1), torch.linalg.vector_norm(previous, dim=1)
     return (rows * previous).sum(1) / norms[0] / norms[1]
 
 

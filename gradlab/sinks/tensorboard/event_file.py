@@ -106,7 +106,7 @@ def _masked_checksum(data: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """A number from 0 as Protocol Buffers write it: seven bits a byte, the lowest first; an eighth where more follow."""
+    """A number from 0 as Protocol Buffers write it: seven bits a byte, lowest first; the eighth: more follow."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)
