@@ -150,8 +150,7 @@ def _is_large(tensor: Tensor) -> bool:
 
 def _largest_entry(tensor: Tensor) -> Tensor:
     """As the infinity norm, NaN included; of a large tensor it is found in a tenth of that one's time."""
-    low, high = tensor.aminmax()
-    return torch.maximum(low.abs(), high.abs())
+    return torch.maximum(tensor.amin().abs(), tensor.amax().abs())
 
 
 def _agreement(
