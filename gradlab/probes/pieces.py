@@ -66,7 +66,8 @@ def is_safe(largest: float) -> bool:
 
 
 def _pass(flat: Tensor, previous: Tensor, precise: bool) -> Sums:
-    sums, extremes = [], []
+    sums: list[Tensor] = []
+    extremes: list[Tensor] = []
     dtype = torch.float64 if precise else torch.promote_types(flat.dtype, torch.float32)
     buffer = torch.empty(min(PIECE, flat.numel()), dtype=dtype)
     for piece, other in zip(flat.split(PIECE), previous.split(PIECE), strict=True):
