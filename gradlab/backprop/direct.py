@@ -154,7 +154,8 @@ def _finished(source: Tensor, sofar: Tensor | None, later: list[PutAside], versi
     """Finishes a gradient that was put aside; None for a source of integers."""
     if source.dtype not in DIFFERENTIABLE:
         return None
-    return total(sofar, [partial(_contribution, each, versions.by_id()) for each in later if each[-1] is source])
+    recorded = versions.by_id()
+    return total(sofar, [partial(_contribution, each, recorded) for each in later if each[-1] is source])
 
 
 def _contribution(put_aside: PutAside, recorded: Mapping[int, int | None]) -> Tensor | None:

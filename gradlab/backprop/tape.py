@@ -12,10 +12,10 @@ write does to it, and to the views that share its storage, is the business of `m
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +42,6 @@ UNSEEN = (
     "compute it inside the `with Tape()` block, from there on without .detach(), .numpy() or a copy"
 )
 ZEROS_WRITTEN_OUT = (torch.ops.aten.expand.default, torch.ops.aten._to_copy.default)
-Key = TypeVar("Key")
 
 
 class Tape(TorchDispatchMode):
@@ -351,14 +350,15 @@ class Tape(TorchDispatchMode):
             raise TapeError(UNSEEN)
         seeds = [(t, _seed(t, g)) for t, g in zip(outputs, upstream, strict=True)]
         notes, self._notes, self._met, self._is_consumed = self._notes or [], None, None, True
-        has_parameters = any(t.requires_grad for t in met.sources.values())
-        sweep = DirectSweep(self.rules, met, puts_aside=has_parameters and not len_torch_dispatch_stack())
+        sweep = DirectSweep(self.rules, met, _puts_data_aside(met.sources.values()))
         with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
             found = sweep.run(notes, seeds)
         return Gradients({**met.sources, **sweep.leaves}, found)
 
     def _aside(self) -> frozenset[Value]:
-        return _data(self.sources) if self.everything else frozenset()
+        if not self.everything or not _puts_data_aside(self.sources.values()):
+            return frozenset()
+        return frozenset(value for value, tensor in self.sources.items() if not tensor.requires_grad)
 
     def _gradients(self, found: Mapping[Value, Gradient]) -> Gradients:
         tensors, gradients = {id(t): t for t in self.sources.values()}, {}
@@ -394,15 +394,12 @@ class Tape(TorchDispatchMode):
         return entries
 
 
-def _data(sources: Mapping[Key, Tensor]) -> frozenset[Key]:
-    """The data among what entered from outside: gradients that hardly anybody asks for, if there are parameters.
+def _puts_data_aside(sources: Iterable[Tensor]) -> bool:
+    """Whether the gradients of data wait until they are asked for: hardly anybody does, if there are parameters.
 
     Inside another tape they are not put off, since it would not see them being made.
     """
-    if len_torch_dispatch_stack():
-        return frozenset()
-    data = frozenset([key for key, tensor in sources.items() if not tensor.requires_grad])
-    return data if len(data) < len(sources) else frozenset()
+    return not len_torch_dispatch_stack() and any(tensor.requires_grad for tensor in sources)
 
 
 def _as_tuple(result: Any) -> tuple:
