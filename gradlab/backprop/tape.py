@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gradlab.backprop.direct import DirectSweep
 from gradlab.backprop.errors import TapeError
 from gradlab.backprop.gradients import Gradient, Gradients
-from gradlab.backprop.modules import ModuleTracker, users_line
+from gradlab.backprop.modules import CallStack, OtherThreads, users_line
 from gradlab.backprop.mutation import Writes
 from gradlab.backprop.notes import Met, Note
 from gradlab.backprop.ops import DETACH, KNOWN, OpFacts, facts, undeclared_writes
@@ -83,7 +83,8 @@ class Tape(TorchDispatchMode):
         self._entries: list[Entry] = []
         self._sources: dict[Value, Tensor] = {}
         self._current: dict[int, Value] = {}
-        self._modules = ModuleTracker()
+        self._stack = CallStack()
+        self._other_threads: OtherThreads | None = None
         self._eager: Any = None
         self._first_number = 0
         self._is_open = False
@@ -126,13 +127,16 @@ class Tape(TorchDispatchMode):
         self._notes = [] if self.everything and not self.lines else None
         if "torch._dynamo" in sys.modules:  # only then can anything be compiled
             self._eager = torch.compiler.set_stance("force_eager")
-        self._modules.open()
+        if not self.everything:  # else no gradient is lost that would be missed
+            self._other_threads = OtherThreads()
         super().__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
-        self._modules.close()
+        self._stack.forget()
+        if self._other_threads is not None:
+            self._other_threads.close()
         if self._eager is not None:
             self._eager.__exit__(*exception)
         self._is_open = False
@@ -148,7 +152,7 @@ class Tape(TorchDispatchMode):
         notes = self._notes
         if notes is not None:
             result = func(*args, **kwargs) if kwargs else func(*args)
-            notes.append((known, args, kwargs or {}, result, self._modules.current))
+            notes.append((known, args, kwargs or {}, result, self._stack.scope()))
             return result
         entry = self.entry(known, args, kwargs or {})
         result = func(*args, **kwargs) if kwargs else func(*args)
@@ -159,7 +163,7 @@ class Tape(TorchDispatchMode):
         if self._notes is not None:
             if func is DETACH:
                 result = func(*args, **kwargs)
-                self._notes.append((facts(func), args, kwargs, result, self._modules.current))
+                self._notes.append((facts(func), args, kwargs, result, self._stack.scope()))
                 return result
             self._read_notes()
         written = facts(func).written or undeclared_writes(func, args)
@@ -209,7 +213,7 @@ class Tape(TorchDispatchMode):
             number, grad_mode = next_sequence_number() - 1, torch.is_grad_enabled()
             while number in self._writes.taken:
                 number -= 1
-        return Entry(known, args, kwargs, inputs, is_open, number, grad_mode, self._modules.current)
+        return Entry(known, args, kwargs, inputs, is_open, number, grad_mode, self._stack.scope())
 
     def append(self, entry: Entry, outputs: Sequence) -> None:
         """Puts an entry on the tape; each tensor in ``outputs`` holds a new value that the entry made."""
@@ -289,8 +293,8 @@ class Tape(TorchDispatchMode):
     def _why_lost(self, tensor: Tensor) -> str:
         """Why the gradient of a tensor that is new to the tape cannot be followed; empty where it can."""
         node = tensor.grad_fn
-        if node is not None and self._modules.elsewhere:
-            return f"the module {self._modules.elsewhere} ran in another thread, where the tape does not see it"
+        if node is not None and self._other_threads is not None and self._other_threads.module:
+            return f"the module {self._other_threads.module} ran in another thread, where the tape does not see it"
         if node is not None and node._sequence_nr() >= self._first_number:
             return f"autograd made it during the recording ({node.name()}), by a way that the tape does not see"
         return ""
