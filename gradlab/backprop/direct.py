@@ -70,18 +70,21 @@ class DirectSweep:
         while notes:
             note = notes.pop()
             known, args, kwargs, y, _ = note
-            if isinstance(y, Tensor):
-                g: Any = gradients.pop(id(y), None)
-            else:
-                g, y = self._of_several(y)
+            g: Any = gradients.pop(id(y), None)
             if g is None:
-                continue
+                if isinstance(y, Tensor):
+                    continue
+                g, y = self._of_several(y)
+                if g is None:
+                    continue
             rule = rules.get(known.op)
             if rule is None or known.is_shape_only or known.op is DETACH:
                 self._end(note, g)
                 continue
-            is_pointwise = rule.is_pointwise
-            parts = rule.function(y, *args, **kwargs) if is_pointwise else rule.function(g, y, *args, **kwargs)
+            if rule.is_pointwise:
+                parts, is_local = rule.function(y, *args, **kwargs), True
+            else:
+                parts, is_local = rule.function(g, y, *args, **kwargs), False
             arguments = args if known.has_tensors_first and not kwargs else known.groups(args, kwargs)
             for argument, part in zip(arguments, parts if type(parts) is tuple else (parts,)):  # noqa: B905 (0.1 µs)
                 if part is None:
@@ -98,7 +101,7 @@ class DirectSweep:
                     if part is None:
                         continue
                 # What follows is `fitted`, written out: this is the innermost loop.
-                if is_pointwise:
+                if is_local:
                     part = times(g, part, rule)
                 if part.shape != argument.shape:
                     part = sum_to(part, argument.shape)
@@ -107,8 +110,9 @@ class DirectSweep:
                         self._end(note, g)
                         continue
                     part = converted(part, argument.dtype)
-                sofar = gradients.get(key)
-                gradients[key] = part if sofar is None else sofar + part
+                if key in gradients:
+                    part = gradients[key] + part
+                gradients[key] = part
         found: dict[int, Gradient] = {**gradients}
         for *_, source in later:
             found[id(source)] = partial(_finished, source, gradients.get(id(source)), later, self._versions)

@@ -18,6 +18,10 @@ from torch.nn.modules import module as torch_module
 
 from gradlab.backprop.errors import TapeError
 
+COMPILED = (
+    "the module {} is compiled (torch.compile): its operations are fused and cannot be recorded one by one. Record the "
+    "module it was made from (its attribute _orig_mod, or a copy that was never compiled)"
+)
 NO_MODULE = "(no module)"  # what is printed for an operation that ran outside of any
 
 
@@ -47,6 +51,10 @@ class Scope:
 OUTSIDE = Scope(None, None)
 
 
+CALL = nn.Module.__call__.__code__
+Call = tuple[FrameType, Scope, "Call | None"]  # a module's call that is running: its frame, and the call around it
+
+
 class CallStack:
     """The modules that are running, as Python's own call stack tells them.
 
@@ -55,58 +63,58 @@ class CallStack:
 
     The calls seen last are kept, with their frames, so that two calls of one module are told from each other and a
     call is read only once.
+
+    Attributes:
+        scope: where the code that was asked for last runs.
+        asked_from: the frame of that code.
     """
 
-    __slots__ = ("_calls", "_innermost", "_scope")
+    __slots__ = ("scope", "asked_from", "_innermost")
 
     def __init__(self) -> None:
-        self._calls: dict[FrameType, Scope] = {}  # from the outermost to the innermost
-        self._innermost: FrameType | None = None
-        self._scope = OUTSIDE
+        self.scope = OUTSIDE
+        self.asked_from: FrameType | None = None
+        self._innermost: Call | None = None
 
-    def scope(self) -> Scope:
-        """Where the code that asks is running.
+    def move_to(self, frame: FrameType) -> None:
+        """Notes in which call some code runs.
+
+        Args:
+            frame: that code's. Ask only where it is not the one that was asked for last.
 
         Raises:
             TapeError: where that is inside a compiled module.
         """
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code is not CALL:
-            frame = frame.f_back
-        return self._scope if frame is self._innermost else self._moved_to(frame)
+        self._innermost = call = self._call_of(frame)
+        self.scope = OUTSIDE if call is None else call[1]
+        self.asked_from = frame
 
     def forget(self) -> None:
         """Lets go of the frames, which hold what the modules were called with."""
-        self._calls.clear()
-        self._innermost, self._scope = None, OUTSIDE
+        self.scope, self.asked_from, self._innermost = OUTSIDE, None, None
 
-    def _moved_to(self, innermost: FrameType | None) -> Scope:
-        calls, begun, frame = self._calls, [], innermost
-        while frame is not None and frame not in calls:
-            if frame.f_code is CALL:
-                begun.append(frame)
+    def _call_of(self, code: FrameType) -> Call | None:
+        frame: FrameType | None = code
+        while frame is not None and frame.f_code is not CALL:
             frame = frame.f_back
-        while calls and next(reversed(calls)) is not frame:
-            calls.popitem()  # this call has ended
-        scope = OUTSIDE if frame is None else calls[frame]
-        for call in reversed(begun):
-            calls[call] = scope = _called(call.f_locals["self"], scope)
-        self._innermost, self._scope = innermost, scope
-        return scope
+        if frame is None:
+            return None
+        known = self._innermost
+        while known is not None:
+            if known[0] is frame:
+                return known
+            known = known[2]
+        caller = self._call_of(frame.f_back) if frame.f_back is not None else None
+        module = frame.f_locals["self"]
+        scope = Scope(module, module, OUTSIDE) if caller is None else Scope(module, caller[1].root, caller[1])
+        if is_compiled(module):
+            raise TapeError(COMPILED.format(scope.label))
+        return frame, scope, caller
 
 
-CALL = nn.Module.__call__.__code__
-
-
-def _called(module: nn.Module, caller: Scope) -> Scope:
-    scope = Scope(module, caller.root or module, caller)
-    if is_compiled(module):
-        raise TapeError(
-            f"the module {scope.label} is compiled (torch.compile): its operations are fused and cannot be "
-            "recorded one by one. Record the module it was made from (its attribute _orig_mod, or a copy that was "
-            "never compiled)"
-        )
-    return scope
+def is_compiled(module: nn.Module) -> bool:
+    """Whether ``torch.compile(module)`` made it, or ``module.compile()`` was called."""
+    return module._compiled_call_impl is not None or "_orig_mod" in module._modules
 
 
 class OtherThreads:
@@ -129,11 +137,6 @@ class OtherThreads:
     def _notice(self, module: nn.Module, inputs: object) -> None:
         if get_ident() != self._thread:
             self.module = self.module or type(module).__name__
-
-
-def is_compiled(module: nn.Module) -> bool:
-    """Whether ``torch.compile(module)`` made it, or ``module.compile()`` was called."""
-    return module._compiled_call_impl is not None or "_orig_mod" in module._modules
 
 
 PACKAGE = Path(__file__).parents[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ class OpFacts:
 
     Attributes:
         op: the operation itself.
+        run: what computes it: PyTorch's own function below ``op``, which would call it by one more Python function.
         functional: the operation that computes the same without writing (``add`` for ``add_``), or itself.
         tensor_arguments: (position, name) of each argument that holds a tensor or a list of tensors.
         has_lists: whether one of them holds a list.
@@ -43,6 +44,7 @@ class OpFacts:
     """
 
     op: Op
+    run: Callable[..., Any]
     functional: Op
     tensor_arguments: tuple[tuple[int, str], ...]
     has_lists: bool
@@ -90,6 +92,7 @@ def _work_out(op: Op) -> OpFacts:
     holding = [(i, a) for i, a in arguments if "Tensor" in str(a.type)]
     return OpFacts(
         op=op,
+        run=getattr(op, "_op", op),
         functional=_functional_twin(op) if op._schema.is_mutable else op,
         tensor_arguments=tuple((i, a.name) for i, a in holding),
         has_lists=any("List" in str(a.type) for _, a in holding),

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import cached_property
+from sys import _getframe as getframe
 from typing import Any
 
 import torch
@@ -147,29 +147,33 @@ class Tape(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Op, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         known = KNOWN.get(id(func)) or facts(func)
+        frame, stack = getframe(1), self._stack
+        if frame is not stack.asked_from:
+            stack.move_to(frame)
         if not known.is_plain:
             return self._record_special(func, args, kwargs or {})
         notes = self._notes
         if notes is not None:
-            result = func(*args, **kwargs) if kwargs else func(*args)
-            notes.append((known, args, kwargs or {}, result, self._stack.scope()))
+            result = known.run(*args, **kwargs) if kwargs else known.run(*args)
+            notes.append((known, args, kwargs or {}, result, stack.scope))
             return result
         entry = self.entry(known, args, kwargs or {})
-        result = func(*args, **kwargs) if kwargs else func(*args)
+        result = known.run(*args, **kwargs) if kwargs else known.run(*args)
         self.append(entry, (result,) if isinstance(result, Tensor) else _as_tuple(result))
         return result
 
     def _record_special(self, func: Op, args: tuple, kwargs: dict) -> Any:
+        known = facts(func)
         if self._notes is not None:
             if func is DETACH:
                 result = func(*args, **kwargs)
-                self._notes.append((facts(func), args, kwargs, result, self._stack.scope()))
+                self._notes.append((known, args, kwargs, result, self._stack.scope))
                 return result
             self._read_notes()
-        written = facts(func).written or undeclared_writes(func, args)
+        written = known.written or undeclared_writes(func, args)
         if written:
             return self._writes.run(func, args, kwargs, written)
-        entry = self.entry(facts(func), args, kwargs)
+        entry = self.entry(known, args, kwargs)
         result = func(*args, **kwargs)
         if func is DETACH and self.everything:
             self.set_current(result, Value(result))  # a constant
@@ -213,7 +217,7 @@ class Tape(TorchDispatchMode):
             number, grad_mode = next_sequence_number() - 1, torch.is_grad_enabled()
             while number in self._writes.taken:
                 number -= 1
-        return Entry(known, args, kwargs, inputs, is_open, number, grad_mode, self._stack.scope())
+        return Entry(known, args, kwargs, inputs, is_open, number, grad_mode, self._stack.scope)
 
     def append(self, entry: Entry, outputs: Sequence) -> None:
         """Puts an entry on the tape; each tensor in ``outputs`` holds a new value that the entry made."""
@@ -350,14 +354,16 @@ class Tape(TorchDispatchMode):
 
     def _sweep_directly(self, met: Met, outputs: Sequence[Tensor], upstream: Sequence[Tensor | None]) -> Gradients:
         """The sweep over notes alone; see `direct`."""
-        if not all(output in met for output in outputs):
-            raise TapeError(UNSEEN)
-        seeds = [(t, _seed(t, g)) for t, g in zip(outputs, upstream, strict=True)]
+        seeds = []
+        for output, gradient in zip(outputs, upstream, strict=True):
+            if output not in met:
+                raise TapeError(UNSEEN)
+            seeds.append((output, _seed(output, gradient)))
         notes, self._notes, self._met, self._is_consumed = self._notes or [], None, None, True
         sweep = DirectSweep(self.rules, met, _puts_data_aside(met.sources.values()))
-        with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
-            found = sweep.run(notes, seeds)
-        return Gradients({**met.sources, **sweep.leaves}, found)
+        run = torch.no_grad()(sweep.run) if torch.is_grad_enabled() else sweep.run
+        found = run(notes, seeds)
+        return Gradients(met.sources | sweep.leaves, found)
 
     def _aside(self) -> frozenset[Value]:
         if not self.everything or not _puts_data_aside(self.sources.values()):

@@ -30,11 +30,13 @@ def sum_to(gradient: Tensor, shape: Sequence[int]) -> Tensor:
         tensor([[4., 4., 4.]])
     """
     given = gradient.shape
+    extra = len(given) - len(shape)
+    if extra == 1 and given[1:] == shape:  # a bias, added to every sample
+        return gradient.sum(0)
     if given == shape:
         return gradient
-    extra = len(given) - len(shape)
-    if extra and given[extra:] == shape:  # what is missing stands in front: a bias, added to every sample
-        return gradient.sum(0 if extra == 1 else list(range(extra)))
+    if extra and given[extra:] == shape:  # what is missing stands in front
+        return gradient.sum(list(range(extra)))
     repeated = [d for d in range(len(given)) if d < extra or shape[d - extra] != given[d]]
     summed = gradient.sum(repeated, keepdim=True) if repeated else gradient
     return summed.reshape(shape)
