@@ -17,7 +17,7 @@ The bookkeeping is brought up to date only when something is written: a forward 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -84,7 +84,9 @@ class Writes:
         families = [self._family(t) if v.family is None else v.family for t, v in zip(targets, old, strict=True)]
         self._copy_what_is_read(targets, families)
         result = known.run(*args, **kwargs)
-        made = [r for r in _tensors(result) if all(r is not t for t in targets)]
+        made: list[Tensor] = []
+        if result is not targets[0]:
+            made = [r for r in _tensors(result) if all(r is not t for t in targets)]
         tape.append(entry, made + targets)
         is_seen = tape.everything or (entry.grad_mode and any(entry.is_open))
         if not is_seen:
@@ -234,7 +236,7 @@ class Writes:
                 self._note_nodes(memory)
             exposed, memory.exposed = memory.exposed, []
             for value in exposed:
-                if self._counts_alone(value) and all(memory.are_apart(value.tensor, t) for t in targets):
+                if self._counts_alone(value) and memory.is_apart(value.tensor, targets):
                     memory.exposed.append(value)
                     self._unnoted.append(value)
                     value.version = None
@@ -257,6 +259,8 @@ class Writes:
         self._unnoted.clear()
         history, entries = tape.history, tape.entries
         for value in history[self._objects_seen :]:
+            if value.family is not None and tape.everything:
+                continue  # at home already, since it was written
             key = storage_of(value.users_tensor)
             if key in memories:
                 self._bring_home(value, memories[key])
@@ -294,7 +298,7 @@ class Writes:
                     value.family.memory.exposed.append(value)
 
 
-def _tensors(argument: Any) -> list[Tensor]:
+def _tensors(argument: Any) -> Sequence[Tensor]:
     if isinstance(argument, Tensor):
-        return [argument]
+        return (argument,)
     return [t for each in argument for t in _tensors(each)] if isinstance(argument, (list, tuple)) else []

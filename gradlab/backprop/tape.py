@@ -245,8 +245,7 @@ class Tape(TorchDispatchMode):
             value = self._add_source(tensor)
         elif value.family is not None and self._writes.is_out_of_date(value):
             value = self._writes.renew(tensor, value)
-        entry = value.entry
-        if entry is not None and entry.op is DETACH and not self.everything and tensor.requires_grad:
+        if not self.everything and value.entry is not None and value.entry.op is DETACH and tensor.requires_grad:
             return _saved_result(tensor, value)
         return value
 
