@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from gradlab.agreement import compare, tolerance_for, worst_index
+from gradlab.agreement import compare, tolerance_for, worst_index, worst_place
 
 
 def test_relative_error_is_the_largest_difference_over_the_largest_entry():
@@ -80,3 +81,20 @@ def test_large_tensors_alone(dtype, worst):
     assert found.place == "w[70,3]"
     assert found.error == (math.inf if not math.isfinite(worst) else pytest.approx(abs(worst - 1) / max(abs(worst), 1)))
     assert compare({"w": (a, a.clone())})["w"].error == 0
+
+
+@pytest.mark.parametrize("shape", [(300, 700), (700, 300), (200_000,), (1, 200_000), (7, 100, 300)])
+@pytest.mark.parametrize("is_turned", [False, True])
+@pytest.mark.parametrize("where", [0.0, 0.6, 1.0])
+def test_what_is_compared_piece_by_piece(shape, is_turned, where):
+    """NumPy compares the whole at once; a gradient may be a transposed view."""
+    torch.manual_seed(0)
+    a = torch.randn(shape[::-1]).permute(*reversed(range(len(shape)))) if is_turned else torch.randn(shape)
+    b = a.clone()
+    index = tuple(int(where * (size - 1)) for size in shape)
+    b[index] += 9.0
+    apart = np.abs(a.numpy() - b.numpy())
+    assert worst_index(a, b) == np.unravel_index(apart.argmax(), shape) == index
+    assert worst_place(a, b) == apart.argmax()
+    (found,) = compare({"w": (a, b)}).values()
+    assert (found.index, found.error) == (index, pytest.approx(apart.max() / np.abs(b.numpy()).max(), rel=1e-6))

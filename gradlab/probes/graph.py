@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gradlab.agreement import Agreement
+from gradlab.agreement import Agreement, worst_place
 from gradlab.backprop import Breakdown
 from gradlab.backprop.breakdown import BreakdownTerm, Content, GradientContent, PathSum, TermInput
 from gradlab.probes.base import Need, Step
@@ -252,7 +252,9 @@ class Worst:
         if manual is None or autograd is None or manual.is_complex() or not manual.numel():
             return cls()
         manual, autograd = dense(manual.detach()), dense(autograd.detach())
-        apart = (manual - autograd).abs()
-        at = int((apart if bool(apart.any()) else manual.abs()).argmax())
+        at = worst_place(manual, autograd)
         index = tuple(int(i) for i in np.unravel_index(at, manual.shape))
+        if manual[index] == autograd[index]:
+            at = worst_place(manual, manual.new_zeros(()).expand_as(manual))
+            index = tuple(int(i) for i in np.unravel_index(at, manual.shape))
         return cls(at, float(manual[index]), float(autograd[index]), index=index)

@@ -20,6 +20,7 @@ from gradlab.probes.pieces import in_pieces, is_safe
 from gradlab.probes.statistics import FIELDS, cosine, histogram, ratio, statistics, wide, wide_type
 
 SMALL = 1 << 13  # entries of a parameter that is copied aside
+RUN = 8  # entries next to each other: half of what comes from memory at once
 SAMPLE = 1 << 15  # entries of a larger one that its histogram and its update ratio are taken from
 MEMORY = 1 << 25  # bytes that may be set aside for rows
 MOST_STEPS = 512  # more at once gain nothing
@@ -216,7 +217,11 @@ def _row(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _sample(flat: Tensor) -> Tensor:
-    """All of a tensor; of a larger one about 32,768 entries, evenly spread at an odd stride, to meet all columns."""
+    """All of a tensor; of a larger one about 32,768 entries.
+
+    They lie in short runs, each of which comes from memory at once, evenly spread at an odd stride to meet all columns.
+    """
     if flat.numel() <= SAMPLE:
         return flat
-    return flat[:: (flat.numel() // SAMPLE) | 1]
+    runs = flat[: flat.numel() // RUN * RUN].view(-1, RUN)
+    return runs[:: (flat.numel() // SAMPLE) | 1].reshape(-1)

