@@ -29,6 +29,7 @@ PLACES = {
     2: ["nearest to the input", "nearest to the loss (own scale)"],
     3: ["nearest to the input", "halfway (own scale)", "nearest to the loss (own scale)"],
 }
+SHORT = 11  # letters of a name that leaves room for the words before it
 MOST_COLUMNS = 300
 ROWS = 400
 MOST_DECADES = 6
@@ -112,11 +113,11 @@ def draw(panels: list[Axes], memory: MemorySink) -> None:
         'NaN or infinite, all entries'
     """
     chosen = _chosen(memory)
-    labels = style.shorten_all(list(chosen), 22)
-    for axes, own, label, place in zip(panels, chosen.values(), labels, PLACES[len(chosen)], strict=True):
+    for axes, (name, own), place in zip(panels, chosen.items(), PLACES[len(chosen)], strict=True):
         mesh = _draw_panel(axes, _thin(own), _scale(own))
         ylabel = "value of an entry of the gradient" if axes is panels[0] else ""
-        style.dress(axes, f"Entries of {label}", place, style.STEP, ylabel)
+        title = f"Entries of {name}" if len(name) <= SHORT else style.in_lines(name, 16)
+        style.dress(axes, title, place, style.STEP, ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     panels[0].figure.colorbar(mesh, ax=panels, label="share of the entries in a bar", pad=0.02, extend="min")
 

@@ -72,7 +72,8 @@ def draw(axes: Axes, parameter: str, entries: _Curves) -> None:
     axes.axhline(0, color=style.GREY, linewidth=1)
     for (index, curve), (color, dash) in zip(entries.items(), _looks(len(entries)), strict=True):
         label = (index or "the only entry") if few else None
-        axes.plot(*curve, color=color, linestyle=dash, linewidth=1.5 if few else 0.8, label=label)
+        marker = "o" if len(curve[0]) == 1 else ""  # a line needs two points
+        axes.plot(*curve, marker=marker, color=color, linestyle=dash, linewidth=1.5 if few else 0.8, label=label)
     if style.mark_nonfinite(axes, entries.values()) or few:
         style.legend_below(axes)
     caption = f"{len(entries)} entries" if len(entries) != 1 else "1 entry"

@@ -154,6 +154,8 @@ def dress(axes: Axes, title: str, caption: str, x: str, y: str) -> None:
     axes.set_ylabel(y)
     if x == STEP:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if axes.dataLim.width == 0:  # a single step
+            axes.set_xticks([axes.dataLim.x0])
 
 
 def legend_below(axes: Axes, handles: Sequence[Artist] | None = None, markerscale: float = 1) -> None:
@@ -216,16 +218,33 @@ def many_styles(count: int) -> list[tuple[str, str]]:
 
 
 def shorten(name: str, length: int = 30) -> str:
-    """Cut the middle out of a long name, which leaves the root and the parameter readable.
+    """A long name with only the initials of its first modules; where that is not enough, its middle is cut out.
 
     Example:
-        >>> shorten("encoder.layers.11.self_attention.projection.weight", 24)
-        'encoder.lay…ction.weight'
+        >>> shorten("encoder.layers.11.self_attn.in_proj_weight", 34)
+        'e.l.11.self_attn.in_proj_weight'
     """
+    *path, last = name.split(".")
+    for place, part in enumerate(path):
+        if len(name) <= length:
+            return name
+        path[place] = part if part.isdigit() else part[:1] + part[len(part.rstrip("0123456789")) :]
+        name = ".".join([*path, last])
     if len(name) <= length:
         return name
     head = (length - 1) // 2
     return f"{name[:head]}…{name[head - length + 1 :]}"
+
+
+def in_lines(name: str, width: int) -> str:
+    """A long name on two lines: the module, and below it the parameter.
+
+    Example:
+        >>> in_lines("encoder.layers.11.attention.in_proj_weight", 18).splitlines()
+        ['e.l.11.attention', '.in_proj_weight']
+    """
+    path, dot, last = name.rpartition(".")
+    return name if len(name) <= width or not path else f"{shorten(path, width)}\n{shorten(dot + last, width)}"
 
 
 def shorten_all(names: Sequence[str], length: int = 34) -> list[str]:

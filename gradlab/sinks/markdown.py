@@ -42,7 +42,7 @@ def breakdown_table(breakdown: Breakdown) -> str:
 
 def _norms(term: Term) -> Sequence[str]:
     product = f"{_number(term.upstream)} × {_number(term.gain)} = **{_number(term.downstream)}**"
-    shape = " × ".join(map(str, term.shape)) or "one number"
+    shape = " × ".join(map(str, term.shape)) or "scalar"
     return _place(term), _code(term.formula), _code(term.local), shape, product
 
 

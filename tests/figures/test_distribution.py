@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from PIL import Image
 
@@ -148,3 +149,14 @@ def test_few_parameters_have_few_panels(names, panels):
     memory = filled(*(histograms({0: [1.0, 2.0]}, name) for name in names))
     assert distribution.panels(memory) == panels
     assert len([axes for axes in distribution.figure(memory).axes if axes.get_title(loc="left")]) == panels
+
+
+def test_titles_of_long_names_leave_each_other_room():
+    names = [f"model.transformer.encoder.layers.{i}.self_attn.in_proj_weight" for i in range(3)]
+    parts = [histograms({0: [1.0, 2.0]}, name) for name in names]
+    figure = flow.figure(filled(*parts, [Scalar(f"gradient/{name}/rms", 0, 1.0) for name in names]))
+    FigureCanvasAgg(figure).draw()
+    titles = [axes._left_title for axes in figure.axes if axes.get_title(loc="left").endswith(".in_proj_weight")]
+    boxes = [title.get_window_extent() for title in titles]
+    assert len(boxes) == 3
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])

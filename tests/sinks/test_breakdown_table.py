@@ -23,7 +23,7 @@ def test_every_row_has_a_cell_for_every_heading():
     assert len(table) == 2 + len(terms)
     assert {len(cells(row)) for row in table} == {5}
     assert cells(table[2])[0] == "`abs`"
-    assert cells(table[2])[3] == "one number"
+    assert cells(table[2])[3] == "scalar"
     assert cells(table[3])[4] == "nan × −1.5e−09 = **inf**"
 
 
