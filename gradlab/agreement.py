@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -55,6 +56,7 @@ class Agreement:
         return self.name + (f"[{','.join(map(str, self.index))}]" if self.index else "")
 
 
+@cache
 def tolerance_for(dtype: torch.dtype) -> float:
     """The relative error up to which two gradients of this dtype agree: √ε.
 

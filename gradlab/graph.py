@@ -33,13 +33,17 @@ class GraphWatch:
 
     def __init__(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
         self.nodes: list[Node] = nodes_of(loss)
-        known = set(self.nodes)
-        accumulators = (get_gradient_edge(leaf).node for leaf in leaves if leaf.requires_grad and leaf.is_leaf)
-        self.nodes += [node for node in accumulators if node not in known]
+        self._leaves = [node for node in self.nodes if is_leaf(node)]
+        reached = {id(node.variable) for node in self._leaves}
+        beside = (leaf for leaf in leaves if id(leaf) not in reached and leaf.requires_grad and leaf.is_leaf)
+        others = [get_gradient_edge(leaf).node for leaf in beside]
+        self._leaves += others
+        self.nodes += others
         self.upstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.downstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.written: list[Node] = []
-        self._handles = [self._listen(node) for node in self.nodes]
+        accumulates = set(self._leaves)
+        self._handles = [self._listen(node, node in accumulates) for node in self.nodes]
         for node in self.nodes:
             if isinstance(node, BackwardCFunction):
                 self._handles += self._guard(node)
@@ -57,11 +61,11 @@ class GraphWatch:
 
     def leaf_gradients(self) -> list[tuple[Tensor, Tensor]]:
         """Each leaf tensor with what this backward pass brought to it, before that is added to ``.grad``."""
-        arrived = ((n.variable, self.upstream.get(n)) for n in self.nodes if is_leaf(n))
+        arrived = ((n.variable, self.upstream.get(n)) for n in self._leaves)
         return [(leaf, g[0]) for leaf, g in arrived if g and g[0] is not None]
 
-    def _listen(self, node: Node) -> Any:
-        if is_leaf(node):
+    def _listen(self, node: Node, accumulates: bool) -> Any:
+        if accumulates:
             return node.register_prehook(lambda incoming: self._arrive(node, incoming))
 
         def passed(outgoing: tuple, incoming: tuple) -> None:

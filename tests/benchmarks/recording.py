@@ -171,7 +171,7 @@ def main() -> None:
         compare("small", small, STEPS, rounds=7)
         others()
     if "large" in chosen:
-        compare("large", large, steps=100, rounds=3)
+        compare("large", large, steps=100, rounds=5)
     if "memory" in chosen:
         memory()
 
