@@ -52,7 +52,8 @@ OUTSIDE = Scope(None, None)
 
 
 CALL = nn.Module.__call__.__code__
-Call = tuple[FrameType, Scope, "Call | None"]  # a module's call that is running: its frame, and the call around it
+# A module's call that is running: its frame, what called it, and the module's call around it.
+Call = tuple[FrameType, "FrameType | None", Scope, "Call | None"]
 
 
 class CallStack:
@@ -86,30 +87,34 @@ class CallStack:
             TapeError: where that is inside a compiled module.
         """
         self._innermost = call = self._call_of(frame)
-        self.scope = OUTSIDE if call is None else call[1]
+        self.scope = OUTSIDE if call is None else call[2]
         self.asked_from = frame
 
     def forget(self) -> None:
         """Lets go of the frames, which hold what the modules were called with."""
         self.scope, self.asked_from, self._innermost = OUTSIDE, None, None
 
-    def _call_of(self, code: FrameType) -> Call | None:
-        frame: FrameType | None = code
-        while frame is not None and frame.f_code is not CALL:
-            frame = frame.f_back
-        if frame is None:
+    def _call_of(self, code: FrameType | None) -> Call | None:
+        while code is not None and code.f_code is not CALL:
+            code = code.f_back
+        if code is None:
             return None
+        called_by = code.f_back
         known = self._innermost
         while known is not None:
-            if known[0] is frame:
+            frame, from_where, _, around = known
+            if frame is code:
                 return known
-            known = known[2]
-        caller = self._call_of(frame.f_back) if frame.f_back is not None else None
-        module = frame.f_locals["self"]
-        scope = Scope(module, module, OUTSIDE) if caller is None else Scope(module, caller[1].root, caller[1])
+            if from_where is called_by:
+                break  # by the same code as this one
+            known = around
+        else:
+            around = self._call_of(called_by)
+        module = code.f_locals["self"]
+        scope = Scope(module, module, OUTSIDE) if around is None else Scope(module, around[2].root, around[2])
         if is_compiled(module):
             raise TapeError(COMPILED.format(scope.label))
-        return frame, scope, caller
+        return code, called_by, scope, around
 
 
 def is_compiled(module: nn.Module) -> bool:

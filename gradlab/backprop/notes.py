@@ -59,11 +59,13 @@ class Met:
         are_small = True
         for known, args, kwargs, result, _ in notes:
             for argument in known.tensors(args, kwargs) if kwargs or known.has_lists else args:
-                if isinstance(argument, Tensor) and id(argument) not in tensors:
-                    tensors[id(argument)] = sources[id(argument)] = argument
+                key = id(argument)
+                if key not in tensors and isinstance(argument, Tensor):
+                    tensors[key] = sources[key] = argument
             if isinstance(result, Tensor):
                 tensors[id(result)] = result
-                are_small = are_small and result.numel() < MANY
+                if result.numel() >= MANY:
+                    are_small = False
             else:
                 several = tensors_in(result)
                 tensors.update({id(t): t for t in several})

@@ -244,7 +244,9 @@ def in_lines(name: str, width: int) -> str:
         ['e.l.11.attention', '.in_proj_weight']
     """
     path, dot, last = name.rpartition(".")
-    return name if len(name) <= width or not path else f"{shorten(path, width)}\n{shorten(dot + last, width)}"
+    return (
+        f"{shorten(path, width)}\n{shorten(dot + last, width)}" if path and len(name) > width else shorten(name, width)
+    )
 
 
 def shorten_all(names: Sequence[str], length: int = 34) -> list[str]:
