@@ -58,6 +58,18 @@ def backprop(folder, steps=60):
                 optimizer.step()
 
 
+def masked(folder, bad=-math.inf):
+    """One head of attention over a sequence: what comes later is masked by −∞, as every causal model does."""
+    torch.manual_seed(0)
+    model = nn.Linear(4, 12)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    mask = torch.full((6, 6), bad).triu(1)
+    with gradlab.watch(model, optimizer, folder, probes=probes()) as lab, lab.step():
+        q, k, v = model(torch.randn(6, 4)).chunk(3, dim=1)
+        ((q @ k.mT + mask).softmax(-1) @ v).square().mean().backward()
+        optimizer.step()
+
+
 def descent(folder, surface, make=ADAM, steps=60):
     """A descent from (0, 0), and the surface under it."""
     memory, model = MemorySink(), Point(start=[0.0, 0.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -32,6 +33,8 @@ RUNS = {
     "himmelblau/adam": lambda folder: tab_runs.descent(folder, Himmelblau()),
     "rosenbrock": lambda folder: tab_runs.descent(folder, Rosenbrock(2), steps=5),
     "population": tab_runs.population,
+    "masked": tab_runs.masked,
+    "masked_by_nan": lambda folder: tab_runs.masked(folder, bad=math.nan),
     "path_alone": tab_runs.path_alone,
     "five": lambda folder: tab_runs.path_alone(folder, 5),
     "wrong": lambda folder: tab_runs.Growing(folder).step(5).lab.close(),

@@ -334,6 +334,14 @@ def test_nan_and_infinity_are_shown_as_such(tab):
     expect(tab.panel).to_contain_text("∞")
 
 
+def test_a_mask_of_infinities_is_no_alarm_but_nan_is(tab):
+    tab.look_at("masked", "Graph")
+    expect(tab.panel).to_contain_text("softmax")
+    expect(tab.panel).not_to_contain_text("Not finite (NaN")
+    tab.look_at("masked_by_nan", "Graph")
+    expect(tab.panel).to_contain_text("Not finite (NaN")
+
+
 @pytest.mark.parametrize("run", DAMAGED)
 def test_damage_stays_in_its_panel(tab, run):
     for panel in PANELS:

@@ -26,11 +26,17 @@ export function compared(snapshot, agreement) {
   return error <= tolerance ? "agree" : "disagree"; // an error of NaN is no agreement
 }
 
+/**
+ * NaN always is; an infinite value is not where a finite gradient passes it, or where it is a constant: a mask before a
+ * softmax is made of −∞.
+ */
 function isOdd(snapshot, thing) {
   const gradient = thing.upstream ?? thing.gradient;
+  if (gradient && !Number.isFinite(snapshot.at(gradient.l2))) return true;
+  const norms = thing.value ? [snapshot.at(thing.value.l2)] : [];
   const numbers = thing.value?.numbers ? snapshot.all(thing.value.numbers) : [];
-  const norms = [thing.value, gradient].filter(Boolean).map((each) => snapshot.at(each.l2));
-  return [...numbers, ...norms].some((each) => !Number.isFinite(each));
+  const isMeant = Boolean(gradient) || thing.kind === "constant";
+  return [...norms, ...numbers].some(isMeant ? Number.isNaN : (each) => !Number.isFinite(each));
 }
 
 /** All operations of a structure that are not as they should be, from the loss down. */
