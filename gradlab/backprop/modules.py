@@ -51,7 +51,7 @@ class Scope:
 OUTSIDE = Scope(None, None)
 
 
-CALL = nn.Module.__call__.__code__
+CALL = nn.Module._wrapped_call_impl.__code__  # what `nn.Module.__call__` is, unless somebody put something around it
 # A module's call that is running: its frame, what called it, and the module's call around it.
 Call = tuple[FrameType, "FrameType | None", Scope, "Call | None"]
 

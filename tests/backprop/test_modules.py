@@ -203,3 +203,13 @@ def test_hooks_exist_only_while_the_tape_is_open():
     assert count() == before
     with torch.no_grad(), Tape():
         assert count() == before
+
+
+def test_a_call_that_somebody_wrapped_is_seen(monkeypatch):
+    """As profilers do; the wrapper's own arguments may have any names."""
+    call = nn.Module.__call__
+    monkeypatch.setattr(nn.Module, "__call__", lambda it, *args: call(it, *args))
+    model = Net()
+    with torch.no_grad(), Tape() as tape:
+        model(torch.ones(1, 2))
+    assert [s.path for s in scopes(tape, aten.addmm.default)] == ["encoder.0.fc", "encoder.1.fc"]
