@@ -102,7 +102,7 @@ class DirectSweep:
                         continue
                 # What follows is `fitted`, written out: this is the innermost loop.
                 if is_local:
-                    part = times(g, part, rule)
+                    part = part.mul_(g) if rule.is_fresh and not part.is_complex() else times(g, part, rule)
                 if part.shape != argument.shape:
                     part = sum_to(part, argument.shape)
                 if part.dtype is not argument.dtype:
@@ -113,7 +113,7 @@ class DirectSweep:
                 if key in gradients:
                     part = gradients[key] + part
                 gradients[key] = part
-        found: dict[int, Gradient] = {**gradients}
+        found: dict[int, Gradient] = {**gradients} if later else gradients  # type: ignore[assignment]
         for *_, source in later:
             found[id(source)] = partial(_finished, source, gradients.get(id(source)), later, self._versions)
         return found

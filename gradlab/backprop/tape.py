@@ -415,7 +415,11 @@ def _puts_data_aside(sources: Iterable[Tensor]) -> bool:
 
     Inside another tape they are not put off, since it would not see them being made.
     """
-    return not len_torch_dispatch_stack() and any(tensor.requires_grad for tensor in sources)
+    if not len_torch_dispatch_stack():
+        for tensor in sources:
+            if tensor.requires_grad:
+                return True
+    return False
 
 
 def _as_tuple(result: Any) -> tuple:
