@@ -70,12 +70,17 @@ class CallStack:
         asked_from: the frame of that code.
     """
 
-    __slots__ = ("scope", "asked_from", "_innermost")
+    __slots__ = ("scope", "asked_from", "_innermost", "_opened_in")
 
     def __init__(self) -> None:
         self.scope = OUTSIDE
         self.asked_from: FrameType | None = None
         self._innermost: Call | None = None
+        self._opened_in: FrameType | None = None
+
+    def open(self, frame: FrameType) -> None:
+        """From now on, modules that are called from this code count; those that it runs in do not."""
+        self._opened_in = frame
 
     def move_to(self, frame: FrameType) -> None:
         """Notes in which call some code runs.
@@ -92,12 +97,13 @@ class CallStack:
 
     def forget(self) -> None:
         """Lets go of the frames, which hold what the modules were called with."""
-        self.scope, self.asked_from, self._innermost = OUTSIDE, None, None
+        self.scope, self.asked_from, self._innermost, self._opened_in = OUTSIDE, None, None, None
 
     def _call_of(self, code: FrameType | None) -> Call | None:
-        while code is not None and code.f_code is not CALL:
+        outside = self._opened_in
+        while code is not None and code is not outside and code.f_code is not CALL:
             code = code.f_back
-        if code is None:
+        if code is None or code is outside:
             return None
         called_by = code.f_back
         known = self._innermost

@@ -130,6 +130,7 @@ class Tape(TorchDispatchMode):
             self._eager = torch.compiler.set_stance("force_eager")
         if not self.everything:  # else no gradient is lost that would be missed
             self._other_threads = OtherThreads()
+        self._stack.open(getframe(1))
         super().__enter__()
         return self
 

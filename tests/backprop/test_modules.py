@@ -57,6 +57,22 @@ def test_a_part_called_by_itself_is_its_own_root():
     assert paths == ["fc", "encoder.0.fc", "encoder.1.fc"]
 
 
+def test_modules_around_the_tape_do_not_count():
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = Net()
+
+        def forward(self, x):
+            with Tape() as tape:
+                self.net(x).sum()
+            return tape
+
+    tape = nn.Sequential(Watched())(torch.ones(1, 2))
+    assert [s.path for s in scopes(tape, aten.addmm.default)] == ["encoder.0.fc", "encoder.1.fc"]
+    assert [s.label for s in scopes(tape, aten.sum.default)] == ["(no module)"]
+
+
 def test_a_module_that_the_root_does_not_own_goes_by_its_class():
     class Wrapper(nn.Module):
         def forward(self, x):
