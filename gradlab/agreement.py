@@ -192,14 +192,9 @@ def worst_index(a: Tensor, b: Tensor) -> tuple[int, ...]:
 
 def worst_place(a: Tensor, b: Tensor) -> int:
     """As `worst_index`, counted over the flattened tensors."""
-    largest = [_apart(*piece).amax() for piece in pieces(a, b)]
-    worst = int(torch.stack(largest).argmax())
-    before = 0
-    for place, (x, y) in enumerate(pieces(a, b)):
-        if place == worst:
-            return before + int(_apart(x, y).argmax())
-        before += x.numel()
-    raise AssertionError("one of the pieces holds the largest difference")
+    cut = list(pieces(a, b))
+    worst = int(torch.stack([_apart(*piece).amax() for piece in cut]).argmax())
+    return sum(x.numel() for x, _ in cut[:worst]) + int(_apart(*cut[worst]).argmax())
 
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:

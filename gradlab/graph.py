@@ -32,19 +32,19 @@ class GraphWatch:
     """
 
     def __init__(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
-        self.nodes: list[Node] = nodes_of(loss)
-        self._leaves = [node for node in self.nodes if is_leaf(node)]
+        reached_nodes = nodes_of(loss)
+        operations = [node for node in reached_nodes if not is_leaf(node)]
+        self._leaves = [node for node in reached_nodes if is_leaf(node)]
         reached = {id(node.variable) for node in self._leaves}
         beside = (leaf for leaf in leaves if id(leaf) not in reached and leaf.requires_grad and leaf.is_leaf)
-        others = [get_gradient_edge(leaf).node for leaf in beside]
-        self._leaves += others
-        self.nodes += others
+        self._leaves += [get_gradient_edge(leaf).node for leaf in beside]
+        self.nodes: list[Node] = [*operations, *self._leaves]
         self.upstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.downstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.written: list[Node] = []
-        accumulates = set(self._leaves)
-        self._handles = [self._listen(node, node in accumulates) for node in self.nodes]
-        for node in self.nodes:
+        self._handles = [self._await(leaf) for leaf in self._leaves]
+        for node in operations:
+            self._handles.append(self._listen(node))
             if isinstance(node, BackwardCFunction):
                 self._handles += self._guard(node)
 
@@ -64,10 +64,10 @@ class GraphWatch:
         arrived = ((n.variable, self.upstream.get(n)) for n in self._leaves)
         return [(leaf, g[0]) for leaf, g in arrived if g and g[0] is not None]
 
-    def _listen(self, node: Node, accumulates: bool) -> Any:
-        if accumulates:
-            return node.register_prehook(lambda incoming: self._arrive(node, incoming))
+    def _await(self, leaf: Node) -> Any:
+        return leaf.register_prehook(lambda incoming: self._arrive(leaf, incoming))
 
+    def _listen(self, node: Node) -> Any:
         def passed(outgoing: tuple, incoming: tuple) -> None:
             self.upstream[node], self.downstream[node] = incoming, outgoing
 

@@ -104,8 +104,7 @@ class GradientLab:
             index: the number of the step. The micro-batches and closures of one step share it.
             batch: the steps that are made with the same batch, where they are several: all are looked at, or none.
         """
-        if self._tape is not None or self._watch is not None:
-            self.abandon_step()
+        self.abandon_step()
         if index != self._index:
             self._backward = None
         self._index = index
@@ -118,8 +117,7 @@ class GradientLab:
 
     def before_backward(self, loss: Tensor) -> None:
         """Call between the forward and the backward pass, with the tensor whose ``backward`` is about to run."""
-        if self._is_recording:
-            self.stop_recording()
+        self.stop_recording()
         if self._step is not None and self._step.index != self._index:  # a further update with the same batch
             self._finish_update()
         if self._tape is not None and "reconciliation" in self._due.needs:
@@ -179,8 +177,7 @@ class GradientLab:
 
     def end_step(self) -> None:
         """Call after the update."""
-        if self._tape is not None or self._watch is not None:
-            self.abandon_step()
+        self.abandon_step()
         self._finish_update()
 
     def abandon_step(self) -> None:

@@ -80,7 +80,7 @@ def either(*schedules: Schedule) -> Schedule:
         >>> [step for step in range(3001) if either(log_spaced(1), every(1000))(step)]
         [0, 1, 10, 100, 1000, 2000, 3000]
     """
-    if not all(isinstance(schedule, Steps) for schedule in schedules):
+    known = [schedule for schedule in schedules if isinstance(schedule, Steps)]
+    if len(known) < len(schedules):
         return lambda step: any(schedule(step) for schedule in schedules)
-    known: list[Steps] = list(schedules)  # type: ignore[arg-type]
     return Steps([step for each in known for step in each.chosen], [n for each in known for n in each.periods])

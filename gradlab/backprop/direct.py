@@ -81,10 +81,8 @@ class DirectSweep:
             if rule is None or known.is_shape_only or known.op is DETACH:
                 self._end(note, g)
                 continue
-            if rule.is_pointwise:
-                parts, is_local = rule.function(y, *args, **kwargs), True
-            else:
-                parts, is_local = rule.function(g, y, *args, **kwargs), False
+            is_pointwise = rule.is_pointwise
+            parts = rule.function(y, *args, **kwargs) if is_pointwise else rule.function(g, y, *args, **kwargs)
             arguments = args if known.has_tensors_first and not kwargs else known.groups(args, kwargs)
             for argument, part in zip(arguments, parts if type(parts) is tuple else (parts,)):  # noqa: B905 (0.1 µs)
                 if part is None:
@@ -101,8 +99,8 @@ class DirectSweep:
                     if part is None:
                         continue
                 # What follows is `fitted`, written out: this is the innermost loop.
-                if is_local:
-                    part = part.mul_(g) if rule.is_fresh and not part.is_complex() else times(g, part, rule)
+                if is_pointwise:
+                    part = times(g, part, rule)
                 if part.shape != argument.shape:
                     part = sum_to(part, argument.shape)
                 if part.dtype is not argument.dtype:
@@ -113,7 +111,7 @@ class DirectSweep:
                 if key in gradients:
                     part = gradients[key] + part
                 gradients[key] = part
-        found: dict[int, Gradient] = {**gradients} if later else gradients  # type: ignore[assignment]
+        found: dict[int, Gradient] = {**gradients}
         for *_, source in later:
             found[id(source)] = partial(_finished, source, gradients.get(id(source)), later, self._versions)
         return found

@@ -26,7 +26,7 @@ from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.autograd.function import BackwardCFunction
 
 from gradlab.backprop.memory import Family, Memory, copy_of, place_of, storage_of, why_unplaceable
-from gradlab.backprop.ops import facts
+from gradlab.backprop.ops import OpFacts, facts
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.values import NO_NODE, PLACED, Entry, Value, node_of, version_of
 
@@ -65,9 +65,9 @@ class Writes:
 
     # --- one write ------------------------------------------------------------------------------------------
 
-    def run(self, op: Op, args: tuple, kwargs: dict, written: Iterable[tuple[int, str]]) -> Any:
-        """Runs ``op`` and records what it did, without writing, as an entry."""
-        tape, known = self.tape, facts(op)
+    def run(self, known: OpFacts, args: tuple, kwargs: dict, written: Iterable[tuple[int, str]]) -> Any:
+        """Runs an operation and records what it did, without writing, as an entry."""
+        tape = self.tape
         targets = [t for i, name in written for t in _tensors(args[i] if i < len(args) else kwargs.get(name))]
         if not tape.everything:
             self._notice_saved_copy()
@@ -75,7 +75,7 @@ class Writes:
         entry = tape.entry(facts(known.functional), args, given)
         old = [tape.value_of(t) for t in targets]
         if known.is_inplace_view:
-            return self._reshape(op, args, kwargs, entry, targets[0])
+            return self._reshape(known, args, kwargs, entry, targets[0])
         for target in targets:
             if target._base is not None:
                 tape.value_of(target._base)
@@ -84,9 +84,8 @@ class Writes:
         families = [self._family(t) if v.family is None else v.family for t, v in zip(targets, old, strict=True)]
         self._copy_what_is_read(targets, families)
         result = known.run(*args, **kwargs)
-        made: list[Tensor] = []
-        if result is not targets[0]:
-            made = [r for r in _tensors(result) if all(r is not t for t in targets)]
+        overwritten = {id(t) for t in targets}
+        made = [r for r in _tensors(result) if id(r) not in overwritten]
         tape.append(entry, made + targets)
         is_seen = tape.everything or (entry.grad_mode and any(entry.is_open))
         if not is_seen:
@@ -102,7 +101,7 @@ class Writes:
             if last.op is aten.clone.default and last.grad_mode and last.is_open[0] and is_newest:
                 self.taken.add(last.number)
 
-    def _reshape(self, op: Op, args: tuple, kwargs: dict, entry: Entry, target: Tensor) -> Any:
+    def _reshape(self, known: OpFacts, args: tuple, kwargs: dict, entry: Entry, target: Tensor) -> Any:
         """``t_()`` and its like give the tensor object another shape; the values before keep theirs."""
         self._catch_up([target])
         before = target.detach()
@@ -111,7 +110,7 @@ class Writes:
             if value.tensor is target:
                 value.holder, value.tensor = target, before
         entry.grad_mode = True  # where autograd does not see it, the gradient still has to have the old shape
-        result = op(*args, **kwargs)
+        result = known.run(*args, **kwargs)
         self.tape.append(entry, [target])
         memory = self._family(target).memory
         for value in self.tape.history:

@@ -153,7 +153,7 @@ class Tape(TorchDispatchMode):
         if frame is not stack.asked_from:
             stack.move_to(frame)
         if not known.is_plain:
-            return self._record_special(func, args, kwargs or {})
+            return self._record_special(known, args, kwargs or {})
         notes = self._notes
         if notes is not None:
             result = known.run(*args, **kwargs) if kwargs else known.run(*args)
@@ -164,20 +164,20 @@ class Tape(TorchDispatchMode):
         self.append(entry, (result,) if isinstance(result, Tensor) else _as_tuple(result))
         return result
 
-    def _record_special(self, func: Op, args: tuple, kwargs: dict) -> Any:
-        known = facts(func)
+    def _record_special(self, known: OpFacts, args: tuple, kwargs: dict) -> Any:
+        is_detach = known.op is DETACH
         if self._notes is not None:
-            if func is DETACH:
-                result = func(*args, **kwargs)
+            if is_detach:
+                result = known.run(*args, **kwargs)
                 self._notes.append((known, args, kwargs, result, self._stack.scope))
                 return result
             self._read_notes()
-        written = known.written or undeclared_writes(func, args)
+        written = known.written or undeclared_writes(known.op, args)
         if written:
-            return self._writes.run(func, args, kwargs, written)
+            return self._writes.run(known, args, kwargs, written)
         entry = self.entry(known, args, kwargs)
-        result = func(*args, **kwargs)
-        if func is DETACH and self.everything:
+        result = known.run(*args, **kwargs)
+        if is_detach and self.everything:
             self.set_current(result, Value(result))  # a constant
         else:
             self.append(entry, _as_tuple(result))
@@ -204,19 +204,15 @@ class Tape(TorchDispatchMode):
         inputs: list[Value] = []
         is_open: list[bool] = []
         for position, name in known.tensor_arguments:
-            argument: Any = args[position] if position < given else kwargs.get(name)
+            argument = args[position] if position < given else kwargs.get(name)
             value = current.get(id(argument))
-            # The usual cases of `_bind`, written out: it is called for every argument of every operation.
-            if value is not None and (value.family is None or value.family.memory.writes == value.since_write):
-                maker = value.entry
-                if everything:
-                    inputs.append(value)
-                    continue
-                if maker is None or (maker.grad_mode and maker.facts.op is not DETACH and argument.requires_grad):
-                    inputs.append(value)
-                    is_open.append(argument.requires_grad)
-                    continue
-            if argument is not None:
+            if (
+                everything
+                and value is not None
+                and (value.family is None or value.family.memory.writes == value.since_write)
+            ):
+                inputs.append(value)
+            elif argument is not None:
                 self._bind(argument, inputs, is_open)
         number, grad_mode = NO_NODE, False
         if not everything:
@@ -416,11 +412,7 @@ def _puts_data_aside(sources: Iterable[Tensor]) -> bool:
 
     Inside another tape they are not put off, since it would not see them being made.
     """
-    if not len_torch_dispatch_stack():
-        for tensor in sources:
-            if tensor.requires_grad:
-                return True
-    return False
+    return not len_torch_dispatch_stack() and any(tensor.requires_grad for tensor in sources)
 
 
 def _as_tuple(result: Any) -> tuple:

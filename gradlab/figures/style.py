@@ -244,9 +244,9 @@ def in_lines(name: str, width: int) -> str:
         ['e.l.11.attention', '.in_proj_weight']
     """
     path, dot, last = name.rpartition(".")
-    return (
-        f"{shorten(path, width)}\n{shorten(dot + last, width)}" if path and len(name) > width else shorten(name, width)
-    )
+    if len(name) <= width or not path:
+        return shorten(name, width)
+    return f"{shorten(path, width)}\n{shorten(dot + last, width)}"
 
 
 def shorten_all(names: Sequence[str], length: int = 34) -> list[str]:

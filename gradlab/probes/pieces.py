@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from gradlab.probes.statistics import statistics, wide
+from gradlab.tensors import PIECE
 
-PIECE = 1 << 17  # entries: half a megabyte of float32, which stays in a core's cache while it is read several times
 SAFE = (1e-15, 1e15)  # what may be squared and summed in single precision, whose range is 1e-38 to 3e38
 
 

@@ -182,9 +182,8 @@ class _Step:
 
     def together(self) -> bytes:
         """One encoded summary: of such messages the concatenation is the sum."""
-        if "summary" in self.__dict__:
-            self.encoded.append(self.summary.SerializeToString())
-        return b"".join(self.encoded)
+        rest = [self.summary.SerializeToString()] if "summary" in self.__dict__ else []
+        return b"".join([*self.encoded, *rest])
 
 
 def _rows_to_show(block: ScalarBlock, due: Callable[[int], bool]) -> list[int]:
