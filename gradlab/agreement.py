@@ -15,9 +15,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch._utils import _flatten_dense_tensors
 
 from gradlab.tensors import dense, floats, pieces
 
@@ -131,30 +134,42 @@ def _fill(pair: Pair) -> tuple[Tensor, Tensor]:
     return manual, autograd
 
 
-def _largest_entries(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[float, float, float]]:
-    """max|a|, max|b|, max|a − b| of each pair."""
-    if not pairs:
-        return []
-    small = [pair for pair in pairs if not _is_large(pair[0])]
+Largest = tuple[float, float, float]  # max|a|, max|b|, max|a − b|
+
+
+def _largest_entries(pairs: list[tuple[Tensor, Tensor]]) -> list[Largest]:
     with torch.no_grad():
-        norms = iter(_largest_of_small(small))
-        found = [n for pair in pairs for n in (_largest_of_large(*pair) if _is_large(pair[0]) else next(norms))]
-    flat = iter(floats(found))
-    return list(zip(flat, flat, flat, strict=True))
+        small = iter(_largest_of_small([pair for pair in pairs if not _is_large(pair[0])]))
+        large = iter(floats(n for pair in pairs if _is_large(pair[0]) for n in _largest_of_large(*pair)))
+    return [(next(large), next(large), next(large)) if _is_large(manual) else next(small) for manual, _ in pairs]
 
 
 def _is_large(tensor: Tensor) -> bool:
     return tensor.numel() > LARGE and not tensor.is_complex()
 
 
-def _largest_of_small(pairs: list[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
-    """All together, which takes less time than each by itself."""
-    if not pairs:
-        return []
-    manual, autograd = ([t if t.numel() else t.new_zeros(1) for t in tensors] for tensors in zip(*pairs, strict=True))
-    norms = torch._foreach_norm([*manual, *autograd, *torch._foreach_sub(manual, autograd)], ord=math.inf)
-    n = len(pairs)
-    return zip(norms[:n], norms[n : 2 * n], norms[2 * n :], strict=True)
+def _largest_of_small(pairs: list[tuple[Tensor, Tensor]]) -> Iterable[Largest]:
+    """All together in one row of numbers: to ask each tensor by itself takes three times as long."""
+    found: list[Largest] = [(0.0, 0.0, 0.0)] * len(pairs)
+    filled = [place for place, (manual, _) in enumerate(pairs) if manual.numel()]
+    if not filled:
+        return found
+    manual = _in_a_row([pairs[place][0] for place in filled])
+    autograd = _in_a_row([pairs[place][1] for place in filled])
+    starts = [0, *accumulate(pairs[place][0].numel() for place in filled[:-1])]
+    with np.errstate(all="ignore"):  # of what is not finite the result says so
+        rows = [np.maximum.reduceat(abs(row), starts).tolist() for row in (manual, autograd, manual - autograd)]
+    for place, *numbers in zip(filled, *rows, strict=True):
+        found[place] = (numbers[0], numbers[1], numbers[2])
+    return found
+
+
+def _in_a_row(tensors: list[Tensor]) -> np.ndarray:
+    """All entries, one tensor after the other, in a dtype that NumPy knows and that holds them exactly."""
+    if len({tensor.device for tensor in tensors}) > 1:
+        tensors = [tensor.cpu() for tensor in tensors]
+    row = _flatten_dense_tensors(tensors)
+    return (row.float() if row.dtype in (torch.bfloat16, torch.float16) else row).numpy(force=True)
 
 
 def _largest_of_large(manual: Tensor, autograd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
