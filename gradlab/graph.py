@@ -25,6 +25,7 @@ class GraphWatch:
 
     Attributes:
         nodes: every node that the loss reaches.
+        operations: those among them that are no leaves.
         upstream, downstream: for each node that autograd passed, the gradients that came in and went out. A leaf has
             an upstream only.
         written: the custom Functions whose backward changed an upstream gradient in place: whatever else uses that
@@ -33,17 +34,17 @@ class GraphWatch:
 
     def __init__(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
         reached_nodes = nodes_of(loss)
-        operations = [node for node in reached_nodes if not is_leaf(node)]
+        self.operations = [node for node in reached_nodes if not is_leaf(node)]
         self._leaves = [node for node in reached_nodes if is_leaf(node)]
         reached = {id(node.variable) for node in self._leaves}
         beside = (leaf for leaf in leaves if id(leaf) not in reached and leaf.requires_grad and leaf.is_leaf)
         self._leaves += [get_gradient_edge(leaf).node for leaf in beside]
-        self.nodes: list[Node] = [*operations, *self._leaves]
+        self.nodes: list[Node] = [*self.operations, *self._leaves]
         self.upstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.downstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.written: list[Node] = []
         self._handles = [self._await(leaf) for leaf in self._leaves]
-        for node in operations:
+        for node in self.operations:
             self._handles.append(self._listen(node))
             if isinstance(node, BackwardCFunction):
                 self._handles += self._guard(node)

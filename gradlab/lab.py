@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -262,15 +262,14 @@ class GradientLab:
 
     # --- one step -------------------------------------------------------------------------------------------
 
-    def _compare(self, tape: Tape, loss: Tensor) -> tuple[list[Term] | None, Reconciliation | None]:
+    def _compare(self, tape: Tape, loss: Tensor) -> tuple[Sequence[Term] | None, Reconciliation | None]:
         watch = self._watch
         self._tape = self._watch = None
-        terms: list[Term] = []
         reconciliation = None
         if watch is not None:
             watch.close()
         try:
-            gradients = tape.backward(loss, terms=terms)
+            gradients, terms = tape.sweep(loss)
             if watch is not None:
                 parameters = {name: p for name, p in self._named if p.requires_grad}
                 reconciliation = reconcile(watch, gradients, terms, parameters, self.label)
@@ -347,7 +346,7 @@ class _Backward:
     """What is known of the backward passes of one step."""
 
     def __init__(
-        self, loss: Tensor, terms: list[Term] | None, reconciliation: Reconciliation | None, scale: Tensor | None
+        self, loss: Tensor, terms: Sequence[Term] | None, reconciliation: Reconciliation | None, scale: Tensor | None
     ) -> None:
         self.loss = loss
         self.terms = terms

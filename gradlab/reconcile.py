@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from torch.autograd.function import BackwardCFunction
 from gradlab.agreement import Agreement, Pair, coarsest, compare
 from gradlab.backprop import Entry, Gradients, Term, Value
 from gradlab.backprop.modules import NO_MODULE
-from gradlab.backprop.sweep import Sweep
+from gradlab.backprop.sweep import Sweep, Terms
 from gradlab.graph import GraphWatch, Node, is_leaf
 from gradlab.hints import WRITTEN, Evidence, hint_for
 from gradlab.rounding import is_rounding
@@ -140,7 +140,7 @@ class Reconciliation:
 def reconcile(
     watch: GraphWatch,
     gradients: Gradients,
-    terms: list[Term],
+    terms: Sequence[Term],
     parameters: Mapping[str, Tensor],
     label: Callable[[Entry], str] = lambda entry: entry.scope.label,
 ) -> Reconciliation:
@@ -221,12 +221,15 @@ def _leaf_pairs(watch: GraphWatch, gradients: Gradients, parameters: Mapping[str
     return pairs
 
 
-def _unmatched(watch: GraphWatch, terms: list[Term]) -> tuple[str, ...]:
-    recorded = {term.entry.number for term in terms}
-    passed = (n for n, incoming in watch.upstream.items() if not is_leaf(n) and any(g is not None for g in incoming))
-    missing = [node for node in passed if node._sequence_nr() not in recorded]
+def _unmatched(watch: GraphWatch, terms: Sequence[Term]) -> tuple[str, ...]:
+    recorded = terms.passed if isinstance(terms, Terms) else {term.entry.number for term in terms}
+    missing = [n for n in watch.operations if n._sequence_nr() not in recorded and _is_passed(watch.upstream.get(n))]
     # Where a derivative is 0 everywhere autograd may send zeros on, and the tape nothing at all.
     return tuple(n.name() for n in missing if any(g is not None and bool(g.any()) for g in watch.downstream[n]))
+
+
+def _is_passed(incoming: tuple[Tensor | None, ...] | None) -> bool:
+    return incoming is not None and any(g is not None for g in incoming)
 
 
 def _without_culprit(unmatched: tuple[str, ...], watch: GraphWatch) -> str:
@@ -266,20 +269,20 @@ class Blame:
     def __init__(
         self,
         watch: GraphWatch,
-        terms: list[Term],
+        terms: Sequence[Term],
         label: Callable[[Entry], str],
         through: torch.dtype | None = None,
     ) -> None:
         self.watch = watch
         self.through = through
         self.label = label
-        self.nodes = sorted((n for n in watch.nodes if not is_leaf(n)), key=lambda n: n._sequence_nr())
+        self.nodes = sorted(watch.operations, key=lambda n: n._sequence_nr())
         self._numbers = [n._sequence_nr() for n in self.nodes]
         self.owner_of: dict[Entry, Node | None] = {}
         self.terms_of: dict[Node, list[Term]] = defaultdict(list)
         self._assign(terms)
 
-    def _assign(self, terms: list[Term]) -> None:
+    def _assign(self, terms: Sequence[Term]) -> None:
         """Gives each operation to a node of autograd's: its own, else the one from which its gradient comes.
 
         So a write through a view is one node (``CopySlices``), which does the work of the view and of the write.

@@ -1,7 +1,7 @@
-"""The reverse sweep at its plainest: for a forward pass, recorded with gradients disabled, that overwrote nothing.
+"""The reverse sweep at its plainest: for a forward pass that overwrote nothing.
 
-It is the sweep of `sweep`, less all that only writes, autograd's stopping points, large tensors and a later look at
-the chain rule make necessary. A tensor object stands for its content, and its gradient waits in a dictionary by its
+It is the sweep of `sweep`, less all that only writes, custom Functions, large tensors and a look at the chain rule
+make necessary. A tensor object stands for its content, and its gradient waits in a dictionary by its
 id. (The ids of tensors that the sweep let go of may come again, but nothing asks for theirs any more.)
 
 For a network of small tensors the time goes to Python, not to arithmetic: hence the long loop.
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 from torch import Tensor
 
 from gradlab.backprop.downstream import converted, fitted, no_rule, refuse_change, times, total
 from gradlab.backprop.gradients import Gradient
-from gradlab.backprop.notes import Met, Note, Versions, tensors_in
+from gradlab.backprop.notes import TO_ALL, Met, Note, Versions, tensors_in
 from gradlab.backprop.ops import DETACH
 from gradlab.backprop.rules.shapes import sum_to
 from gradlab.backprop.rules.table import Op, Rule
@@ -38,12 +39,14 @@ class DirectSweep:
 
     Attributes:
         leaves: by id, results that autograd takes for leaves, as of ``torch.zeros(3).requires_grad_()``.
+        passed: autograd's sequence numbers of the operations that a gradient passed.
     """
 
-    __slots__ = ("leaves", "_rules", "_versions", "_aside", "_gradients", "_later")
+    __slots__ = ("leaves", "passed", "_rules", "_versions", "_aside", "_gradients", "_later")
 
     def __init__(self, rules: Mapping[Op, Rule], met: Met, puts_aside: bool) -> None:
         self.leaves: dict[int, Tensor] = {}
+        self.passed: set[int] = set()
         self._rules = rules
         self._versions = met.versions
         self._aside: Mapping[int, Tensor] = met.sources if puts_aside else {}
@@ -65,11 +68,12 @@ class DirectSweep:
             MissingRuleError: names the operation and the module.
         """
         gradients, rules, aside, later = self._gradients, self._rules, self._aside, self._later
+        passed = self.passed
         for output, gradient in seeds:
             self._add(output, gradient)
         while notes:
             note = notes.pop()
-            known, args, kwargs, y, _ = note
+            known, args, kwargs, y, _, number, is_open = note
             g: Any = gradients.pop(id(y), None)
             if g is None:
                 if isinstance(y, Tensor):
@@ -78,17 +82,21 @@ class DirectSweep:
                 if g is None:
                     continue
             rule = rules.get(known.op)
-            if rule is None or known.is_shape_only or known.op is DETACH:
+            if rule is None or known.is_shape_only or known.op is DETACH or not any(is_open):
                 self._end(note, g)
                 continue
             is_pointwise = rule.is_pointwise
             parts = rule.function(y, *args, **kwargs) if is_pointwise else rule.function(g, y, *args, **kwargs)
-            arguments = args if known.has_tensors_first and not kwargs else known.groups(args, kwargs)
-            for argument, part in zip(arguments, parts if type(parts) is tuple else (parts,)):  # noqa: B905 (0.1 µs)
-                if part is None:
+            arguments = args
+            if kwargs or not known.has_tensors_first:
+                arguments = known.groups(args, kwargs)
+                is_open = is_open if is_open is TO_ALL else known.groups(list(is_open), {})
+            parts = parts if type(parts) is tuple else (parts,)
+            for argument, part, wants in zip(arguments, parts, is_open):  # noqa: B905 (0.1 µs)
+                if part is None or not wants:
                     continue
                 if not isinstance(argument, Tensor):
-                    self._pass_on_each(rule, g, argument, part)
+                    self._pass_on_each(rule, g, argument, part, wants, number)
                     continue
                 key = id(argument)
                 if callable(part):
@@ -111,17 +119,21 @@ class DirectSweep:
                 if key in gradients:
                     part = gradients[key] + part
                 gradients[key] = part
+                passed.add(number)
         found: dict[int, Gradient] = {**gradients}
         for *_, source in later:
             found[id(source)] = partial(_finished, source, gradients.get(id(source)), later, self._versions)
         return found
 
-    def _pass_on_each(self, rule: Rule, g: Any, arguments: Any, part: Any) -> None:
+    def _pass_on_each(self, rule: Rule, g: Any, arguments: Any, part: Any, wants: Any, number: int) -> None:
         """For an argument that is a list of tensors: to each its piece; nothing for what is no tensor at all."""
         if isinstance(arguments, (list, tuple)):
-            for each, piece in zip(arguments, part() if callable(part) else part, strict=True):
-                if piece is not None and each is not None and each.dtype in DIFFERENTIABLE:
+            pieces = part() if callable(part) else part
+            wanted = repeat(True, len(arguments)) if wants is True else wants
+            for each, piece, is_wanted in zip(arguments, pieces, wanted, strict=True):
+                if is_wanted and piece is not None and each is not None and each.dtype in DIFFERENTIABLE:
                     self._add(each, fitted(rule, g, piece, each))
+                    self.passed.add(number)
 
     def _add(self, tensor: Tensor, gradient: Tensor) -> None:
         sofar = self._gradients.get(id(tensor))
@@ -140,16 +152,20 @@ class DirectSweep:
     def _end(self, note: Note, g: Any) -> None:
         """The gradient does not pass an operation, or not to one of its arguments.
 
-        What an operation made of no tensor with a derivative may be a leaf to autograd.
+        What an operation made of no tensor that gets a gradient may be a leaf to autograd.
         """
-        known, args, kwargs, result, scope = note
-        is_shut = known.is_shape_only or known.op is DETACH
-        if not is_shut and any(t.dtype in DIFFERENTIABLE for t in known.tensors(args, kwargs)):
-            if known.op not in self._rules:
-                no_rule(known.op, scope)
-        elif isinstance(result, Tensor) and is_leaf(result):
-            self.leaves[id(result)] = result
-            self._gradients[id(result)] = g
+        known, args, kwargs, result, scope, _, is_open = note
+        if not known.is_shape_only and known.op is not DETACH:
+            if is_open is TO_ALL:
+                is_open = [t.dtype in DIFFERENTIABLE for t in known.tensors(args, kwargs)]
+            if any(is_open):
+                if known.op not in self._rules:
+                    no_rule(known.op, scope)
+                return
+        for tensor, gradient in [(result, g)] if isinstance(result, Tensor) else zip(result, g, strict=True):
+            if gradient is not None and is_leaf(tensor):
+                self.leaves[id(tensor)] = tensor
+                self._gradients[id(tensor)] = gradient
 
 
 def _finished(source: Tensor, sofar: Tensor | None, later: list[PutAside], versions: Versions) -> Tensor | None:
@@ -161,7 +177,7 @@ def _finished(source: Tensor, sofar: Tensor | None, later: list[PutAside], versi
 
 
 def _contribution(put_aside: PutAside, recorded: Mapping[int, int | None]) -> Tensor | None:
-    (known, args, kwargs, result, scope), rule, g, part, source = put_aside
+    (known, args, kwargs, result, scope, *_), rule, g, part, source = put_aside
     read = known.tensors(args, kwargs, rule.reads)
     if rule.reads_output:
         read += [result] if isinstance(result, Tensor) else tensors_in(result)

@@ -75,3 +75,9 @@ def refuse_change(read: Tensor, version: int | None, rule: Rule, scope: Scope) -
             "was changed after it was recorded: sweep before the optimizer's step or any other update, "
             "and ask for the gradients of data before it too"
         )
+
+
+def refuse_lost(tensor: Tensor, reason: str) -> None:
+    """An error where a gradient ends in a tensor from which it should go on, and there is a reason why it cannot."""
+    if reason:
+        raise TapeError(f"the gradient of a tensor of shape {tuple(tensor.shape)} is lost: {reason}")

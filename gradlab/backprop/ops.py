@@ -13,6 +13,8 @@ from gradlab.backprop.rules.table import Op
 
 aten = torch.ops.aten
 DETACH = aten.detach.default
+CLONE = aten.clone.default
+ZEROS_WRITTEN_OUT = (aten.expand.default, aten._to_copy.default)
 
 SHAPE_ONLY = frozenset(
     getattr(getattr(aten, name), overload)
@@ -41,6 +43,8 @@ class OpFacts:
         is_inplace_view: whether it gives the tensor object itself another shape, as ``t_()`` does.
         is_plain: whether it only reads its arguments, and the tape records it as it is.
         is_shape_only: whether it looks at an argument's shape and never at its content: no gradient passes.
+        is_autograds: whether autograd may run it for itself, below what it connects with its nodes: to keep a result
+            for the backward pass, or to write out what is only marked (see `Tape`).
     """
 
     op: Op
@@ -55,6 +59,7 @@ class OpFacts:
     is_inplace_view: bool
     is_plain: bool
     is_shape_only: bool
+    is_autograds: bool
 
     def groups(self, args: Sequence, kwargs: Mapping[str, Any]) -> list[Any]:
         """What a call gave for each of the arguments that hold tensors: a tensor, a list with tensors, or None."""
@@ -103,6 +108,7 @@ def _work_out(op: Op) -> OpFacts:
         is_inplace_view=torch.Tag.inplace_view in op.tags,
         is_plain=not op._schema.is_mutable and op is not aten.native_batch_norm.default and op is not DETACH,
         is_shape_only=op in SHAPE_ONLY,
+        is_autograds=op is DETACH or op is CLONE or op in ZEROS_WRITTEN_OUT,
     )
 
 

@@ -16,13 +16,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, overload
 
 from torch import Tensor
 
-from gradlab.backprop.downstream import fitted, no_rule, refuse_change, total
-from gradlab.backprop.errors import TapeError
+from gradlab.backprop.downstream import fitted, no_rule, refuse_change, refuse_lost, total
 from gradlab.backprop.gradients import Gradient
 from gradlab.backprop.rules.table import Op, Rule
 from gradlab.backprop.stops import Stops
@@ -47,6 +46,35 @@ class Term:
     rule: Rule | None
     upstream: Upstream
     downstream: Downstream
+
+
+class Terms(Sequence[Term]):
+    """The terms of a sweep, from the loss down, worked out when they are first looked at.
+
+    Args:
+        make: works them out.
+        passed: autograd's sequence numbers of their operations.
+    """
+
+    def __init__(self, make: Callable[[], list[Term]], passed: Collection[int]) -> None:
+        self.passed = passed
+        self._make = make
+
+    @cached_property
+    def _all(self) -> list[Term]:
+        return self._make()
+
+    @overload
+    def __getitem__(self, place: int) -> Term: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Term]: ...
+
+    def __getitem__(self, place: int | slice) -> Term | list[Term]:
+        return self._all[place]
+
+    def __len__(self) -> int:
+        return len(self._all)
 
 
 class Sweep:
@@ -165,9 +193,7 @@ class Sweep:
     def _left_over(self) -> dict[Value, Gradient]:
         found: dict[Value, Gradient] = {**self._gradients}
         for value in self._gradients:
-            if value.lost:
-                shape = tuple(value.tensor.shape)
-                raise TapeError(f"the gradient of a tensor of shape {shape} is lost: {value.lost}")
+            refuse_lost(value.tensor, value.lost)
         for value, contributions in self._later.items():
             found[value] = partial(total, self._gradients.get(value), contributions)
         return found

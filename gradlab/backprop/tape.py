@@ -12,37 +12,37 @@ write does to it, and to the views that share its storage, is the business of `m
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import repeat
 from sys import _getframe as getframe
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_grad_enabled
 from torch._C import _AutoDispatchBelowAutograd as BelowAutograd
 from torch._C import _len_torch_dispatch_stack as len_torch_dispatch_stack
 from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradlab.backprop.direct import DirectSweep
+from gradlab.backprop.downstream import refuse_lost
 from gradlab.backprop.errors import TapeError
 from gradlab.backprop.gradients import Gradient, Gradients
 from gradlab.backprop.modules import CallStack, OtherThreads, users_line
 from gradlab.backprop.mutation import Writes
-from gradlab.backprop.notes import Met, Note
-from gradlab.backprop.ops import DETACH, KNOWN, OpFacts, facts, undeclared_writes
+from gradlab.backprop.notes import TO_ALL, Met, Note, open_flags
+from gradlab.backprop.ops import CLONE, DETACH, KNOWN, ZEROS_WRITTEN_OUT, OpFacts, facts, undeclared_writes
 from gradlab.backprop.release import release_unread
 from gradlab.backprop.rules import RULES, Rule
 from gradlab.backprop.rules.table import Op
-from gradlab.backprop.sweep import Sweep, Term
+from gradlab.backprop.sweep import Sweep, Term, Terms
 from gradlab.backprop.values import NO_NODE, Entry, Value, have_changed, is_leaf, node_of, note_versions
 
-CLONE = torch.ops.aten.clone.default
 UNSEEN = (
     "backward was asked for a tensor that this tape has not seen: "
     "compute it inside the `with Tape()` block, from there on without .detach(), .numpy() or a copy"
 )
-ZEROS_WRITTEN_OUT = (torch.ops.aten.expand.default, torch.ops.aten._to_copy.default)
 
 
 class Tape(TorchDispatchMode):
@@ -125,7 +125,7 @@ class Tape(TorchDispatchMode):
         self.everything = not torch.is_grad_enabled()
         self._first_number = next_sequence_number()
         self._is_open = True
-        self._notes = [] if self.everything and not self.lines else None
+        self._notes = None if self.lines else []
         if "torch._dynamo" in sys.modules:  # only then can anything be compiled
             self._eager = torch.compiler.set_stance("force_eager")
         if not self.everything:  # else no gradient is lost that would be missed
@@ -155,51 +155,71 @@ class Tape(TorchDispatchMode):
         if not known.is_plain:
             return self._record_special(known, args, kwargs or {})
         notes = self._notes
-        if notes is not None:
-            result = known.run(*args, **kwargs) if kwargs else known.run(*args)
-            notes.append((known, args, kwargs or {}, result, stack.scope))
-            return result
-        entry = self.entry(known, args, kwargs or {})
+        if notes is None:
+            return self._record(known, args, kwargs or {})
+        if not self.everything:
+            return self._note(known, args, kwargs or {})
         result = known.run(*args, **kwargs) if kwargs else known.run(*args)
-        self.append(entry, (result,) if isinstance(result, Tensor) else _as_tuple(result))
+        notes.append((known, args, kwargs or {}, result, stack.scope, NO_NODE, TO_ALL))
         return result
 
     def _record_special(self, known: OpFacts, args: tuple, kwargs: dict) -> Any:
-        is_detach = known.op is DETACH
         if self._notes is not None:
-            if is_detach:
-                result = known.run(*args, **kwargs)
-                self._notes.append((known, args, kwargs, result, self._stack.scope))
-                return result
+            if known.op is DETACH:
+                return self._note(known, args, kwargs)
             self._read_notes()
         written = known.written or undeclared_writes(known.op, args)
-        if written:
-            return self._writes.run(known, args, kwargs, written)
-        entry = self.entry(known, args, kwargs)
+        return self._writes.run(known, args, kwargs, written) if written else self._record(known, args, kwargs)
+
+    def _note(self, known: OpFacts, args: tuple, kwargs: dict) -> Any:
+        assert self._notes is not None
+        number = NO_NODE
+        is_open = TO_ALL
+        if not self.everything:
+            if not is_grad_enabled() or (kwargs and any(isinstance(a, Tensor) for a in kwargs.values())):
+                self._read_notes()
+                return self._record(known, args, kwargs)
+            number, is_open = next_sequence_number() - 1, open_flags(args)
         result = known.run(*args, **kwargs)
-        if is_detach and self.everything:
-            self.set_current(result, Value(result))  # a constant
-        else:
-            self.append(entry, _as_tuple(result))
+        self._notes.append((known, args, kwargs, result, self._stack.scope, number, is_open))
         return result
 
     def _read_notes(self) -> None:
         """Makes entries and values of the notes, and takes no more notes."""
         notes, self._notes = self._notes, None
-        for known, args, kwargs, result, scope in notes or ():
-            entry = self.entry(known, args, kwargs)
-            entry.scope = scope
-            if known.op is DETACH:
-                self.set_current(result, Value(result))  # a constant
-            else:
-                self.append(entry, _as_tuple(result))
+        for known, args, kwargs, result, scope, number, is_open in notes or ():
+            entry = self._entry(known, args, kwargs, () if self.everything else list(is_open))
+            entry.scope, entry.number, entry.grad_mode = scope, number, not self.everything
+            self._append_result(entry, result)
         if self._met is not None:
             recorded, self._met = self._met.versions.by_id(), None
             for value in self.history:
                 value.version = recorded[id(value.tensor)]
 
+    def _record(self, known: OpFacts, args: tuple, kwargs: dict) -> Any:
+        entry = self.entry(known, args, kwargs)
+        result = known.run(*args, **kwargs)
+        self._append_result(entry, result)
+        return result
+
+    def _append_result(self, entry: Entry, result: Any) -> None:
+        if self.everything and entry.facts.op is DETACH:
+            self.set_current(result, Value(result))  # a constant
+        else:
+            self.append(entry, (result,) if isinstance(result, Tensor) else _as_tuple(result))
+
     def entry(self, known: OpFacts, args: Sequence, kwargs: dict[str, Any]) -> Entry:
         """A new entry for an operation with its inputs bound to their present values; not yet on the tape."""
+        if self.everything:
+            return self._entry(known, args, kwargs, ())
+        entry = self._entry(known, args, kwargs, open_flags(args))
+        number = next_sequence_number() - 1  # asked now: to bind a view that was written may take some
+        while number in self._writes.taken:
+            number -= 1
+        entry.number, entry.grad_mode = number, is_grad_enabled()
+        return entry
+
+    def _entry(self, known: OpFacts, args: Sequence, kwargs: dict[str, Any], flags: Sequence) -> Entry:
         given, current, everything = len(args), self._current, self.everything
         inputs: list[Value] = []
         is_open: list[bool] = []
@@ -213,13 +233,9 @@ class Tape(TorchDispatchMode):
             ):
                 inputs.append(value)
             elif argument is not None:
-                self._bind(argument, inputs, is_open)
-        number, grad_mode = NO_NODE, False
-        if not everything:
-            number, grad_mode = next_sequence_number() - 1, torch.is_grad_enabled()
-            while number in self._writes.taken:
-                number -= 1
-        return Entry(known, args, kwargs, inputs, is_open, number, grad_mode, self._stack.scope)
+                required = not everything and (flags[position] if position < given else open_flags([argument])[0])
+                self._bind(argument, required, inputs, is_open)
+        return Entry(known, args, kwargs, inputs, is_open, NO_NODE, False, self._stack.scope)
 
     def append(self, entry: Entry, outputs: Sequence) -> None:
         """Puts an entry on the tape; each tensor in ``outputs`` holds a new value that the entry made."""
@@ -262,21 +278,22 @@ class Tape(TorchDispatchMode):
         self._current[id(tensor)] = value
         self.history.append(value)
 
-    def _bind(self, argument: Any, inputs: list[Value], is_open: list[bool]) -> None:
+    def _bind(self, argument: Any, required: bool | list[bool], inputs: list[Value], is_open: list[bool]) -> None:
         if isinstance(argument, Tensor):
             value = self.value_of(argument)
             inputs.append(value)
             if not self.everything:
-                is_open.append(self._requires_grad(argument, value))
+                is_open.append(self._requires_grad(argument, value, required is True))
         elif isinstance(argument, (list, tuple)):
-            for each in argument:
-                self._bind(each, inputs, is_open)
+            each_required = required if isinstance(required, list) else repeat(False, len(argument))
+            for each, is_required in zip(argument, each_required, strict=True):
+                self._bind(each, is_required, inputs, is_open)
 
-    def _requires_grad(self, argument: Tensor, value: Value) -> bool:
+    def _requires_grad(self, argument: Tensor, value: Value, is_required: bool) -> bool:
         entry = value.entry
         if entry is None:
-            return argument.requires_grad
-        if not argument.requires_grad:
+            return is_required
+        if not is_required:
             return value.is_differentiable and _ran_below_autograd(entry)
         if not entry.grad_mode:
             value.grad_fn = node_of(argument)
@@ -341,8 +358,8 @@ class Tape(TorchDispatchMode):
         if len(upstream) != len(outputs):
             raise TapeError(f"{len(outputs)} outputs need as many grad_outputs, got {len(upstream)}")
         let_go = not retain_tape and terms is None
-        if let_go and self._met is not None and self._met.are_small and not self._met.have_changed():
-            return self._sweep_directly(self._met, outputs, upstream)
+        if let_go and self._is_plain:
+            return self._sweep_directly(self._notes or [], outputs, upstream)[0]
         seeds = [(self._output_value(t), _seed(t, g)) for t, g in zip(outputs, upstream, strict=True)]
         aside = self._aside() if let_go else frozenset()
         is_unchanged = not have_changed(self.history)
@@ -353,20 +370,65 @@ class Tape(TorchDispatchMode):
             found = Sweep(entries, self.rules, self.everything, aside, is_unchanged).run(seeds, terms, let_go)
         return self._gradients(found)
 
-    def _sweep_directly(self, met: Met, outputs: Sequence[Tensor], upstream: Sequence[Tensor | None]) -> Gradients:
-        """The sweep over notes alone; see `direct`."""
+    def sweep(self, output: Tensor) -> tuple[Gradients, Sequence[Term]]:
+        """The gradients of one number, and the terms for whoever looks at them, soon: before the next update.
+
+        Where the forward pass allows it the terms are worked out by a second sweep when they are looked at. That saves
+        a third of the time where nobody does.
+        """
+        if not self._is_plain or self._is_consumed:
+            found: list[Term] = []
+            return self.backward(output, terms=found), found
+        gradients, passed = self._sweep_directly(list(self._notes or ()), (output,), (None,))
+
+        def make() -> list[Term]:
+            found: list[Term] = []
+            self.backward(output, terms=found)
+            return found
+
+        return gradients, Terms(make, passed)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the notes alone are enough for a sweep."""
+        met = self._met
+        return met is not None and met.are_small and met.are_plain and not met.have_changed()
+
+    def _sweep_directly(
+        self, notes: list[Note], outputs: Sequence[Tensor], upstream: Sequence[Tensor | None]
+    ) -> tuple[Gradients, Collection[int]]:
+        """The sweep over notes alone, see `direct`; also the numbers of what a gradient passed.
+
+        It uses the notes up, and the tape with them where they are its own.
+        """
+        met = self._met
+        assert met is not None
         seeds = []
         for output, gradient in zip(outputs, upstream, strict=True):
             if output not in met:
                 raise TapeError(UNSEEN)
             seeds.append((output, _seed(output, gradient)))
-        notes, self._notes, self._met, self._is_consumed = self._notes or [], None, None, True
-        sweep = DirectSweep(self.rules, met, _puts_data_aside(met.sources.values()))
+        if notes is self._notes:
+            self._notes, self._met, self._is_consumed = None, None, True
+        sweep = DirectSweep(self.rules, met, self.everything and _puts_data_aside(met.sources.values()))
         # Below autograd nothing is noted for it, which takes a tenth of a small operation's time; but a mode that looks
         # on (another tape, say) would see composite operations in one piece there.
         with torch.no_grad() if len_torch_dispatch_stack() else BelowAutograd():
             found = sweep.run(notes, seeds)
-        return Gradients(met.sources | sweep.leaves, found)
+        if not self.everything:
+            found = {key: g for key, g in found.items() if self._is_followed(met.sources.get(key))}
+        return Gradients(met.sources | sweep.leaves, found), sweep.passed
+
+    def _is_followed(self, source: Tensor | None) -> bool:
+        """Whether a gradient that arrived at a source is for its owner; a leaf frozen meanwhile has none.
+
+        Raises:
+            TapeError: where it should go on from there, and cannot.
+        """
+        if source is None or source.is_leaf:
+            return source is None or source.requires_grad
+        refuse_lost(source, self._why_lost(source))
+        return True
 
     def _aside(self) -> frozenset[Value]:
         if not self.everything or not _puts_data_aside(self.sources.values()):

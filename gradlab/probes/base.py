@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -33,7 +33,8 @@ class Step:
         parameters: the trainable tensors of that optimizer by name, not yet updated.
         gradients: the gradient of each, None where there is none: accumulated, unscaled, before clipping.
         clipping: the norm that the update uses, known once it was made.
-        terms: the chain rule of its first backward pass, from the loss downwards; None where no probe asked for it.
+        terms: the chain rule of its first backward pass, from the loss downwards; None where no probe asked for it. It
+            may be worked out when it is first looked at, which has to be before the update.
         reconciliation: manual against autograd in that backward pass; None where no probe asked for it.
         root: the module that is watched; names and module paths are relative to it.
     """
@@ -47,7 +48,7 @@ class Step:
     parameters: Mapping[str, Tensor]
     gradients: Mapping[str, Tensor | None]
     clipping: Clipping
-    terms: list[Term] | None
+    terms: Sequence[Term] | None
     reconciliation: Reconciliation | None
     root: nn.Module
     _breakdown: tuple[Breakdown, int, bool] | None = None
