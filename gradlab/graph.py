@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -26,16 +26,16 @@ class GraphWatch:
     Attributes:
         nodes: every node that the loss reaches.
         operations: those among them that are no leaves.
-        upstream, downstream: for each node that autograd passed, the gradients that came in and went out. A leaf has
-            an upstream only.
+        upstream, downstream: for each operation that autograd passed, the gradients that came in and went out. (For
+            leaves see `leaf_gradients`.)
         written: the custom Functions whose backward changed an upstream gradient in place: whatever else uses that
             gradient gets the changed one.
     """
 
     def __init__(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
-        reached_nodes = nodes_of(loss)
-        self.operations = [node for node in reached_nodes if not is_leaf(node)]
-        self._leaves = [node for node in reached_nodes if is_leaf(node)]
+        edges = edges_of(loss)
+        self.operations: list[Node] = [node for node in edges if not is_leaf(node)]
+        self._leaves = [node for node in edges if is_leaf(node)]
         reached = {id(node.variable) for node in self._leaves}
         beside = (leaf for leaf in leaves if id(leaf) not in reached and leaf.requires_grad and leaf.is_leaf)
         self._leaves += [get_gradient_edge(leaf).node for leaf in beside]
@@ -43,16 +43,17 @@ class GraphWatch:
         self.upstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.downstream: dict[Node, tuple[Tensor | None, ...]] = {}
         self.written: list[Node] = []
-        self._handles = [self._await(leaf) for leaf in self._leaves]
-        for node in self.operations:
-            self._handles.append(self._listen(node))
-            if isinstance(node, BackwardCFunction):
-                self._handles += self._guard(node)
+        functions = [node for node in self.operations if isinstance(node, BackwardCFunction)]
+        self._givers = {} if functions else _only_givers(edges)
+        self._handles = [self._await(leaf) for leaf in self._leaves if leaf not in self._givers]
+        self._handles += [self._listen(node) for node in self.operations]
+        for node in functions:
+            self._handles += self._guard(node)
 
     @property
     def functions(self) -> list[str]:
         """The names of the custom Functions that take part, each once."""
-        custom: list[Node] = [node for node in self.nodes if isinstance(node, BackwardCFunction)]
+        custom: list[Node] = [node for node in self.operations if isinstance(node, BackwardCFunction)]
         return list(dict.fromkeys(node.name().removesuffix("Backward") for node in custom))
 
     def close(self) -> None:
@@ -62,8 +63,14 @@ class GraphWatch:
 
     def leaf_gradients(self) -> list[tuple[Tensor, Tensor]]:
         """Each leaf tensor with what this backward pass brought to it, before that is added to ``.grad``."""
-        arrived = ((n.variable, self.upstream.get(n)) for n in self._leaves)
-        return [(leaf, g[0]) for leaf, g in arrived if g and g[0] is not None]
+        arrived = [(leaf.variable, self._arrived(leaf)) for leaf in self._leaves]
+        return [(leaf, gradient) for leaf, gradient in arrived if gradient is not None]
+
+    def _arrived(self, leaf: Node) -> Tensor | None:
+        if leaf not in self._givers:
+            return self.upstream.get(leaf, (None,))[0]
+        node, place = self._givers[leaf]
+        return self.downstream[node][place] if node in self.downstream else None
 
     def _await(self, leaf: Node) -> Any:
         return leaf.register_prehook(lambda incoming: self._arrive(leaf, incoming))
@@ -104,13 +111,35 @@ def is_leaf(node: Node) -> bool:
     return hasattr(node, "variable")
 
 
-def nodes_of(loss: Tensor) -> list[Node]:
-    """Every node that the loss reaches, found without recursion: a deep graph would exhaust the stack."""
-    seen: dict[Node, None] = {}
+def edges_of(loss: Tensor) -> dict[Node, tuple[tuple[Node | None, int], ...]]:
+    """Every node that the loss reaches, with the nodes that it sends gradients to, and to which of their outputs.
+
+    Found without recursion: a deep graph would exhaust the stack.
+    """
+    edges: dict[Node, tuple[tuple[Node | None, int], ...]] = {}
     stack = [loss.grad_fn] if loss.grad_fn is not None else []
     while stack:
         node = stack.pop()
-        if node not in seen:
-            seen[node] = None
-            stack.extend(n for n, _ in node.next_functions if n is not None)
-    return list(seen)
+        if node not in edges:
+            edges[node] = node.next_functions
+            stack.extend([target for target, _ in edges[node] if target is not None])
+    return edges
+
+
+def _only_givers(edges: Mapping[Node, tuple[tuple[Node | None, int], ...]]) -> dict[Node, tuple[Node, int]]:
+    """For each leaf that gets its gradient as one operation sends it: that one, and which of its downstream ones.
+
+    So it is where nothing else sends to the leaf, and no hook on it may change what arrives.
+    """
+    givers: dict[Node, tuple[Node, int]] = {}
+    several: set[Node] = set()
+    for node, targets in edges.items():
+        for place, (target, _) in enumerate(targets):
+            if target is None or not is_leaf(target):
+                continue
+            if target in givers or target.variable._backward_hooks:
+                several.add(target)
+            givers[target] = node, place
+    for leaf in several:
+        del givers[leaf]
+    return givers

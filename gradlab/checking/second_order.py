@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gradlab.checking.tolerances import rounding_floor
-from gradlab.graph import nodes_of
+from gradlab.graph import edges_of
 from gradlab.tensors import dense
 from gradlab.witnesses import Problem
 from gradlab.witnesses.numeric import RATIO, scale_of
@@ -119,7 +119,7 @@ def _double_backward(
         if not terms:
             return zeros, size
         together = torch.stack(terms).sum()
-        if any(node.name().endswith(ONCE) for node in nodes_of(together)):
+        if any(node.name().endswith(ONCE) for node in edges_of(together)):
             raise _NotOffered("a custom Function is marked @once_differentiable")
         found = torch.autograd.grad(together, list(around.values()), allow_unused=True)
     return {n: z if g is None else dense(g.detach()) for (n, z), g in zip(zeros.items(), found, strict=True)}, size
