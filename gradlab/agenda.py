@@ -54,7 +54,8 @@ class Agenda:
         self._known = [schedule for schedule in schedules if isinstance(schedule, Steps)]
         self._can_look_ahead = len(self._known) == len(schedules)
         self._quiet = range(0)  # the steps at which no more than the usual probes look
-        self._usual = Due.of(probe for probe in self._probes if _is_constant(probe.schedule))
+        self._known_due: dict[tuple[bool, ...], Due] = {}  # to tell a `BatchProbe` from others takes long
+        self._usual = self._due([_is_constant(probe.schedule) for probe in self._probes])
 
     def of(self, batch: range) -> Due:
         """Who looks at a step, or at any of several steps that are made with the same batch."""
@@ -63,7 +64,14 @@ class Agenda:
         if self._can_look_ahead:
             rare = [schedule.after(batch.stop - 1) for schedule in self._known if not _is_constant(schedule)]
             self._quiet = range(batch.stop, int(min([*rare, FOREVER])))
-        return Due.of(probe for probe in self._probes if any(map(probe.schedule, batch)))
+        return self._due([any(map(probe.schedule, batch)) for probe in self._probes])
+
+    def _due(self, looks: list[bool]) -> Due:
+        """The probes that look, among all of them."""
+        key = tuple(looks)
+        if key not in self._known_due:
+            self._known_due[key] = Due.of(probe for probe, does in zip(self._probes, looks, strict=True) if does)
+        return self._known_due[key]
 
 
 def _is_constant(schedule: object) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from gradlab.probes.base import Step
+from torch import Tensor, nn
+
 from gradlab.records import Record, Text
 
 
@@ -20,15 +21,22 @@ class Coverage:
         """The parameters that had no gradient when last looked at."""
         return {name for names in self._missing.values() for name in names}
 
-    def see(self, step: Step) -> list[Record]:
-        """The records of one step: a line of text, or nothing."""
-        missing = tuple([name for name, g in step.gradients.items() if g is None])
-        if self._missing.get(step.label) == missing:
+    def see(self, step: int, label: str, gradients: Mapping[str, Tensor | None], root: nn.Module) -> list[Record]:
+        """The records of one step: a line of text, or nothing.
+
+        Args:
+            step: its number.
+            label: the optimizer, such as ``optimizer1/``.
+            gradients: of the parameters that it updates.
+            root: the module that is watched.
+        """
+        missing = tuple([name for name, g in gradients.items() if g is None])
+        if self._missing.get(label) == missing:
             return []
-        self._missing[step.label] = missing
-        frozen = [name for name, p in step.root.named_parameters() if not p.requires_grad]
-        line = self.lines[step.label] = coverage(len(step.parameters), missing, frozen)
-        return [Text(f"coverage/{step.label}parameters", step.index, line)]
+        self._missing[label] = missing
+        frozen = [name for name, p in root.named_parameters() if not p.requires_grad]
+        line = self.lines[label] = coverage(len(gradients), missing, frozen)
+        return [Text(f"coverage/{label}parameters", step, line)]
 
 
 def coverage(count: int, missing: Iterable[str], frozen: Iterable[str] = ()) -> str:

@@ -84,7 +84,8 @@ class GradientLab:
         self._index = -1
         self._batch = range(0)
         self._backward: _Backward | None = None
-        self._step: Step | None = None
+        self._seen: int | None = None  # the step whose gradients were seen, and whose update goes on
+        self._step: Step | None = None  # the same for the probes that look at it
         self._measured: tuple[BatchProbe, ...] = ()
         self._no_grad = torch.no_grad()  # to make one takes a third of the time of using it
         if any(probe.needs != "gradients" for probe in self.probes.values()):
@@ -118,7 +119,7 @@ class GradientLab:
     def before_backward(self, loss: Tensor) -> None:
         """Call between the forward and the backward pass, with the tensor whose ``backward`` is about to run."""
         self.stop_recording()
-        if self._step is not None and self._step.index != self._index:  # a further update with the same batch
+        if self._seen is not None and self._seen != self._index:  # a further update with the same batch
             self._finish_update()
         if self._tape is not None and "reconciliation" in self._due.needs:
             self._watch = GraphWatch(loss, [p for _, p in self._named if p.requires_grad])
@@ -156,24 +157,24 @@ class GradientLab:
             scale: by what the gradients are still too large, where the optimizer itself is going to divide by it.
         """
         backward = self._backward
-        if backward is None or self._step is not None:  # a further closure of the same step
+        if backward is None or self._seen is not None:  # a further closure of the same step
             return
         if time.monotonic() - self._drained >= self.flush_secs:
             self.flush()
-        step = self._see(backward, label, only, scale)
-        self._pending.extend(self._coverage.see(step))
-        with self._no_grad:
-            for probe in self._due.probes:
-                if probe.needs == "gradients" or step.terms is not None:
-                    self._pending.extend(probe.measure(step))
-        self._measured = self._due.batching
-        self._step = step
+        named = self._named if only is None else [(n, p) for n, p in self._named if id(p) in only]
+        gradients = {name: p.grad for name, p in named if p.requires_grad}
+        self._pending.extend(self._coverage.see(self._index, label, gradients, self.root))
+        count = self._updates[label] = self._updates.get(label, -1) + 1
+        if self._due.probes:
+            self._step = self._see(backward, label, count, gradients, scale)
+            self._measure(self._step)
+        self._seen = self._index
         backward.let_go()
         # After the probes: what they have gathered of the same steps goes out together with the losses.
         if self._log.is_full or len(self._pending) > MOST_PENDING:
             self._pending.extend(self._log.drain())
             self._write_pending()
-        self._log.add(step.index, label, step.loss, learning_rates)
+        self._log.add(self._index, label, backward.loss, learning_rates)
 
     def end_step(self) -> None:
         """Call after the update."""
@@ -191,7 +192,7 @@ class GradientLab:
     @property
     def awaits_update(self) -> bool:
         """Whether a gradient was seen that no update has used."""
-        return self._backward is not None and self._step is None
+        return self._backward is not None and self._seen is None
 
     @property
     def is_finite(self) -> bool:
@@ -244,7 +245,7 @@ class GradientLab:
     def close(self) -> None:
         """Call at the end, also when a step ended by an exception: nothing is lost."""
         self.abandon_step()
-        self._step = None
+        self._step = self._seen = None
         self.flush()
 
     def write(self, records: Iterable[Record]) -> None:
@@ -282,26 +283,24 @@ class GradientLab:
             self.tally.add(self._index, reconciliation)
         return terms, reconciliation
 
-    def _see(self, backward: _Backward, label: str, only: Collection[int] | None, scale: Tensor | None) -> Step:
-        named = self._named if only is None else [(n, p) for n, p in self._named if id(p) in only]
-        parameters = {n: p for n, p in named if p.requires_grad}
-        used = {name: p.grad for name, p in parameters.items()}
+    def _see(
+        self, backward: _Backward, label: str, count: int, used: dict[str, Tensor | None], scale: Tensor | None
+    ) -> Step:
+        parameters = {name: p for name, p in self._named if name in used}
         # An optimizer that unscales by itself writes to the gradients too.
         clipping = backward.clipping or Clipping(used if scale is None else {})
-        gradients = used
+        gradients: Mapping[str, Tensor | None] = used
         if backward.kept:
             gradients = {name: backward.kept.get(name) for name in parameters}
             clipping.restrict(parameters)
             clipping.look()
         elif scale is not None:
             gradients = {name: None if g is None else g / scale for name, g in used.items()}
-        updates = self._updates.get(label, 0)
-        self._updates[label] = updates + 1
         return Step(
             index=self._index,
             batch=self._batch,
             label=label,
-            updates=updates,
+            updates=count,
             loss=backward.loss,
             scale=backward.scale,
             parameters=parameters,
@@ -312,8 +311,15 @@ class GradientLab:
             root=self.root,
         )
 
+    def _measure(self, step: Step) -> None:
+        with self._no_grad:
+            for probe in self._due.probes:
+                if probe.needs == "gradients" or step.terms is not None:
+                    self._pending.extend(probe.measure(step))
+        self._measured = self._due.batching
+
     def _finish_update(self) -> None:
-        step, self._step = self._step, None
+        step, self._step, self._seen = self._step, None, None
         if step is not None:
             with self._no_grad:
                 step.clipping.look()
