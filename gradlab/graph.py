@@ -34,8 +34,8 @@ class GraphWatch:
 
     def __init__(self, loss: Tensor, leaves: Iterable[Tensor] = ()) -> None:
         edges = edges_of(loss)
-        self.operations: list[Node] = [node for node in edges if not is_leaf(node)]
-        self._leaves = [node for node in edges if is_leaf(node)]
+        self._leaves = [node for node, targets in edges.items() if not targets and is_leaf(node)]
+        self.operations: list[Node] = [node for node, targets in edges.items() if targets or not is_leaf(node)]
         reached = {id(node.variable) for node in self._leaves}
         beside = (leaf for leaf in leaves if id(leaf) not in reached and leaf.requires_grad and leaf.is_leaf)
         self._leaves += [get_gradient_edge(leaf).node for leaf in beside]
@@ -135,7 +135,7 @@ def _only_givers(edges: Mapping[Node, tuple[tuple[Node | None, int], ...]]) -> d
     several: set[Node] = set()
     for node, targets in edges.items():
         for place, (target, _) in enumerate(targets):
-            if target is None or not is_leaf(target):
+            if target is None or edges[target] or not is_leaf(target):
                 continue
             if target in givers or target.variable._backward_hooks:
                 several.add(target)

@@ -128,6 +128,12 @@ def is_compiled(module: nn.Module) -> bool:
     return module._compiled_call_impl is not None or "_orig_mod" in module._modules
 
 
+def is_anything_compiled() -> bool:
+    """Whether ``torch.compile`` was called in this process; also where that cannot be told."""
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    return dynamo is not None and bool(getattr(dynamo, "cached_backends", True))
+
+
 class OtherThreads:
     """Notices modules that run in another thread than the one that opened it, where a tape sees nothing.
 

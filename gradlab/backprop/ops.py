@@ -43,6 +43,7 @@ class OpFacts:
         is_inplace_view: whether it gives the tensor object itself another shape, as ``t_()`` does.
         is_plain: whether it only reads its arguments, and the tape records it as it is.
         is_shape_only: whether it looks at an argument's shape and never at its content: no gradient passes.
+        is_without_tensors: whether it neither takes nor gives any, as what only marks a place in a profile.
         is_autograds: whether autograd may run it for itself, below what it connects with its nodes: to keep a result
             for the backward pass, or to write out what is only marked (see `Tape`).
     """
@@ -59,6 +60,7 @@ class OpFacts:
     is_inplace_view: bool
     is_plain: bool
     is_shape_only: bool
+    is_without_tensors: bool
     is_autograds: bool
 
     def groups(self, args: Sequence, kwargs: Mapping[str, Any]) -> list[Any]:
@@ -95,6 +97,7 @@ def facts(op: Op) -> OpFacts:
 def _work_out(op: Op) -> OpFacts:
     arguments = list(enumerate(op._schema.arguments))
     holding = [(i, a) for i, a in arguments if "Tensor" in str(a.type)]
+    is_without_tensors = not holding and not any("Tensor" in str(r.type) for r in op._schema.returns)
     return OpFacts(
         op=op,
         run=getattr(op, "_op", op),
@@ -106,8 +109,9 @@ def _work_out(op: Op) -> OpFacts:
         written=tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write),
         outs=frozenset(a.name for _, a in arguments if a.is_out),
         is_inplace_view=torch.Tag.inplace_view in op.tags,
-        is_plain=not op._schema.is_mutable and op is not aten.native_batch_norm.default and op is not DETACH,
+        is_plain=not (op._schema.is_mutable or op in (aten.native_batch_norm.default, DETACH) or is_without_tensors),
         is_shape_only=op in SHAPE_ONLY,
+        is_without_tensors=is_without_tensors,
         is_autograds=op is DETACH or op is CLONE or op in ZEROS_WRITTEN_OUT,
     )
 

@@ -11,7 +11,6 @@ write does to it, and to the views that share its storage, is the business of `m
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import repeat
@@ -29,7 +28,7 @@ from gradlab.backprop.direct import DirectSweep
 from gradlab.backprop.downstream import refuse_lost
 from gradlab.backprop.errors import TapeError
 from gradlab.backprop.gradients import Gradient, Gradients
-from gradlab.backprop.modules import CallStack, OtherThreads, users_line
+from gradlab.backprop.modules import CallStack, OtherThreads, is_anything_compiled, users_line
 from gradlab.backprop.mutation import Writes
 from gradlab.backprop.notes import TO_ALL, Met, Note, open_flags
 from gradlab.backprop.ops import CLONE, DETACH, KNOWN, ZEROS_WRITTEN_OUT, OpFacts, facts, undeclared_writes
@@ -126,7 +125,7 @@ class Tape(TorchDispatchMode):
         self._first_number = next_sequence_number()
         self._is_open = True
         self._notes = None if self.lines else []
-        if "torch._dynamo" in sys.modules:  # only then can anything be compiled
+        if is_anything_compiled():
             self._eager = torch.compiler.set_stance("force_eager")
         if not self.everything:  # else no gradient is lost that would be missed
             self._other_threads = OtherThreads()
@@ -164,6 +163,8 @@ class Tape(TorchDispatchMode):
         return result
 
     def _record_special(self, known: OpFacts, args: tuple, kwargs: dict) -> Any:
+        if known.is_without_tensors:
+            return known.run(*args, **kwargs)
         if self._notes is not None:
             if known.op is DETACH:
                 return self._note(known, args, kwargs)
