@@ -44,10 +44,10 @@ def network(function=None, call=lambda slot, x: x * 2):
 def reconciled(model, x=X, rules=RULES, lines=False):
     with Tape(rules=rules, lines=lines) as tape:
         loss = model(x).square().sum()
-    watch, terms = GraphWatch(loss, model.parameters()), []
+    watch = GraphWatch(loss, model.parameters())
     loss.backward()
     watch.close()
-    return reconcile(watch, tape.backward(loss, terms=terms), terms, dict(model.named_parameters()))
+    return reconcile(watch, *tape.sweep(loss), dict(model.named_parameters()))
 
 
 def test_a_right_model_agrees_and_accuses_nobody():

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from itertools import repeat
 from typing import Any
 
 from torch import Tensor
 
 from gradlab.backprop.downstream import converted, fitted, no_rule, refuse_change, times, total
 from gradlab.backprop.gradients import Gradient
-from gradlab.backprop.notes import TO_ALL, Met, Note, Versions, tensors_in
+from gradlab.backprop.notes import Met, Note, Versions, tensors_in
 from gradlab.backprop.ops import DETACH
 from gradlab.backprop.rules.shapes import sum_to
 from gradlab.backprop.rules.table import Op, Rule
@@ -39,7 +38,7 @@ class DirectSweep:
 
     Attributes:
         leaves: by id, results that autograd takes for leaves, as of ``torch.zeros(3).requires_grad_()``.
-        passed: autograd's sequence numbers of the operations that a gradient passed.
+        passed: autograd's sequence numbers of the operations at which a gradient arrived that could pass.
     """
 
     __slots__ = ("leaves", "passed", "_rules", "_versions", "_aside", "_gradients", "_later")
@@ -73,7 +72,7 @@ class DirectSweep:
             self._add(output, gradient)
         while notes:
             note = notes.pop()
-            known, args, kwargs, y, _, number, is_open = note
+            known, args, kwargs, y, _, number, wanting = note
             g: Any = gradients.pop(id(y), None)
             if g is None:
                 if isinstance(y, Tensor):
@@ -82,21 +81,18 @@ class DirectSweep:
                 if g is None:
                     continue
             rule = rules.get(known.op)
-            if rule is None or known.is_shape_only or known.op is DETACH or not any(is_open):
+            if rule is None or known.is_shape_only or known.op is DETACH or wanting is None:
                 self._end(note, g)
                 continue
             is_pointwise = rule.is_pointwise
             parts = rule.function(y, *args, **kwargs) if is_pointwise else rule.function(g, y, *args, **kwargs)
-            arguments = args
-            if kwargs or not known.has_tensors_first:
-                arguments = known.groups(args, kwargs)
-                is_open = is_open if is_open is TO_ALL else known.groups(list(is_open), {})
-            parts = parts if type(parts) is tuple else (parts,)
-            for argument, part, wants in zip(arguments, parts, is_open):  # noqa: B905 (0.1 µs)
-                if part is None or not wants:
+            passed.add(number)
+            arguments = wanting if known.has_tensors_first and not kwargs else known.groups(wanting, kwargs)
+            for argument, part in zip(arguments, parts if type(parts) is tuple else (parts,)):  # noqa: B905 (0.1 µs)
+                if part is None or argument is None:
                     continue
                 if not isinstance(argument, Tensor):
-                    self._pass_on_each(rule, g, argument, part, wants, number)
+                    self._pass_on_each(rule, g, argument, part)
                     continue
                 key = id(argument)
                 if callable(part):
@@ -119,21 +115,17 @@ class DirectSweep:
                 if key in gradients:
                     part = gradients[key] + part
                 gradients[key] = part
-                passed.add(number)
         found: dict[int, Gradient] = {**gradients}
         for *_, source in later:
             found[id(source)] = partial(_finished, source, gradients.get(id(source)), later, self._versions)
         return found
 
-    def _pass_on_each(self, rule: Rule, g: Any, arguments: Any, part: Any, wants: Any, number: int) -> None:
+    def _pass_on_each(self, rule: Rule, g: Any, arguments: Any, part: Any) -> None:
         """For an argument that is a list of tensors: to each its piece; nothing for what is no tensor at all."""
         if isinstance(arguments, (list, tuple)):
-            pieces = part() if callable(part) else part
-            wanted = repeat(True, len(arguments)) if wants is True else wants
-            for each, piece, is_wanted in zip(arguments, pieces, wanted, strict=True):
-                if is_wanted and piece is not None and each is not None and each.dtype in DIFFERENTIABLE:
+            for each, piece in zip(arguments, part() if callable(part) else part, strict=True):
+                if piece is not None and each is not None and each.dtype in DIFFERENTIABLE:
                     self._add(each, fitted(rule, g, piece, each))
-                    self.passed.add(number)
 
     def _add(self, tensor: Tensor, gradient: Tensor) -> None:
         sofar = self._gradients.get(id(tensor))
@@ -154,14 +146,12 @@ class DirectSweep:
 
         What an operation made of no tensor that gets a gradient may be a leaf to autograd.
         """
-        known, args, kwargs, result, scope, _, is_open = note
-        if not known.is_shape_only and known.op is not DETACH:
-            if is_open is TO_ALL:
-                is_open = [t.dtype in DIFFERENTIABLE for t in known.tensors(args, kwargs)]
-            if any(is_open):
-                if known.op not in self._rules:
-                    no_rule(known.op, scope)
-                return
+        known, _, kwargs, result, scope, _, wanting = note
+        wanted = [] if wanting is None or known.is_shape_only or known.op is DETACH else known.tensors(wanting, kwargs)
+        if any(t.dtype in DIFFERENTIABLE for t in wanted):
+            if known.op not in self._rules:
+                no_rule(known.op, scope)
+            return
         for tensor, gradient in [(result, g)] if isinstance(result, Tensor) else zip(result, g, strict=True):
             if gradient is not None and is_leaf(tensor):
                 self.leaves[id(tensor)] = tensor

@@ -9,7 +9,6 @@ asks for them: a write, a breakdown, a second sweep.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 from typing import Any
 
 from torch import Tensor
@@ -19,12 +18,9 @@ from gradlab.backprop.ops import DETACH, OpFacts
 from gradlab.backprop.release import LARGE, WIDEST
 from gradlab.backprop.values import versions_of
 
-Flags = Iterable["bool | list[bool]"]
-# The operation, its arguments, its result, the module, autograd's sequence number, and for each positional argument
-# whether a gradient passes to it (for a list of tensors a list, or False for none of them).
-Note = tuple[OpFacts, Sequence, "dict[str, Any]", Any, Scope, int, Flags]
-
-TO_ALL: Flags = repeat(True)  # on a tape that differentiates everything
+# The operation, its arguments, its result, the module, autograd's sequence number, and the positional arguments again,
+# with None in the place of each to which no gradient passes; None where it passes to none of them.
+Note = tuple[OpFacts, Sequence, "dict[str, Any]", Any, Scope, int, "Sequence | None"]
 
 MANY = LARGE // WIDEST  # entries
 
@@ -54,17 +50,16 @@ class Met:
     Attributes:
         sources: by id, those that entered from outside: used before any operation made them.
         are_small: whether no result is so large that its memory counts.
-        are_plain: whether autograd's graph is what the notes say, operation by operation.
         versions: the version that each had.
     """
 
-    __slots__ = ("sources", "are_small", "are_plain", "versions", "_tensors")
+    __slots__ = ("sources", "are_small", "versions", "_tensors")
 
     def __init__(self, notes: Iterable[Note]) -> None:
         tensors: dict[int, Tensor] = {}
         sources: dict[int, Tensor] = {}
-        are_small = are_plain = True
-        for known, args, kwargs, result, _, _, is_open in notes:
+        are_small = True
+        for known, args, kwargs, result, _, _, _ in notes:
             for argument in known.tensors(args, kwargs) if kwargs or known.has_lists else args:
                 key = id(argument)
                 if key not in tensors and isinstance(argument, Tensor):
@@ -77,11 +72,8 @@ class Met:
                 several = tensors_in(result)
                 tensors.update({id(t): t for t in several})
                 are_small = are_small and all(t.numel() < MANY for t in several)
-            if known.is_autograds and is_open is not TO_ALL and _is_connected_unseen(known, is_open, result):
-                are_plain = False
         self.sources = sources
         self.are_small = are_small
-        self.are_plain = are_plain
         self._tensors = tensors
         self.versions = Versions(list(tensors), versions_of(tensors.values()))
 
@@ -93,25 +85,38 @@ class Met:
         return self.versions.all != versions_of(self._tensors.values())
 
 
-def open_flags(args: Sequence) -> list[bool | list[bool]]:
-    """Whether each argument requires a gradient, for a list of tensors as a list; False for what is no tensor."""
-    return [a.requires_grad if isinstance(a, Tensor) else type(a) in (list, tuple) and _open_ones(a) for a in args]
+def open_ones(args: Sequence) -> list[Any] | None:
+    """The arguments that require a gradient, with None in the place of each other one; None where none does.
+
+    Example:
+        >>> import torch
+        >>> w, x = torch.ones(1, requires_grad=True), torch.ones(1)
+        >>> open_ones([x, 2, [x, w]]), open_ones([x])
+        ([None, None, [None, tensor([1.], requires_grad=True)]], None)
+    """
+    found = [
+        (a if a.requires_grad else None)
+        if isinstance(a, Tensor)
+        else open_ones(a)
+        if type(a) in (list, tuple)
+        else None
+        for a in args
+    ]
+    return found if any([a is not None for a in found]) else None  # noqa: C419 (faster)
 
 
-def _open_ones(several: Sequence) -> list[bool] | bool:
-    found = [isinstance(each, Tensor) and each.requires_grad for each in several]
-    return found if True in found else False
-
-
-def _is_connected_unseen(known: OpFacts, is_open: Flags, result: Any) -> bool:
+def is_connected_unseen(note: Note) -> bool:
     """Whether autograd connects the result of an operation that it ran for itself by a way of its own.
 
     A result that it keeps is a detached copy, with the node of the original once it is handed back; what it writes
     out requires no gradient although the input does.
     """
+    known, _, _, result, _, _, wanting = note
+    if not known.is_autograds:
+        return False
     if known.op is DETACH:
         return bool(result.requires_grad and not result.is_leaf)
-    return any(is_open) and not result.requires_grad
+    return wanting is not None and not result.requires_grad
 
 
 def tensors_in(results: Any) -> list[Tensor]:

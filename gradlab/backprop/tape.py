@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import repeat
 from sys import _getframe as getframe
 from typing import Any
 
@@ -30,7 +29,7 @@ from gradlab.backprop.errors import TapeError
 from gradlab.backprop.gradients import Gradient, Gradients
 from gradlab.backprop.modules import CallStack, OtherThreads, is_anything_compiled, users_line
 from gradlab.backprop.mutation import Writes
-from gradlab.backprop.notes import TO_ALL, Met, Note, open_flags
+from gradlab.backprop.notes import Met, Note, is_connected_unseen, open_ones
 from gradlab.backprop.ops import CLONE, DETACH, KNOWN, ZEROS_WRITTEN_OUT, OpFacts, facts, undeclared_writes
 from gradlab.backprop.release import release_unread
 from gradlab.backprop.rules import RULES, Rule
@@ -159,7 +158,7 @@ class Tape(TorchDispatchMode):
         if not self.everything:
             return self._note(known, args, kwargs or {})
         result = known.run(*args, **kwargs) if kwargs else known.run(*args)
-        notes.append((known, args, kwargs or {}, result, stack.scope, NO_NODE, TO_ALL))
+        notes.append((known, args, kwargs or {}, result, stack.scope, NO_NODE, args))
         return result
 
     def _record_special(self, known: OpFacts, args: tuple, kwargs: dict) -> Any:
@@ -175,21 +174,21 @@ class Tape(TorchDispatchMode):
     def _note(self, known: OpFacts, args: tuple, kwargs: dict) -> Any:
         assert self._notes is not None
         number = NO_NODE
-        is_open = TO_ALL
+        wanting: Sequence | None = args
         if not self.everything:
             if not is_grad_enabled() or (kwargs and any(isinstance(a, Tensor) for a in kwargs.values())):
                 self._read_notes()
                 return self._record(known, args, kwargs)
-            number, is_open = next_sequence_number() - 1, open_flags(args)
+            number, wanting = next_sequence_number() - 1, open_ones(args)
         result = known.run(*args, **kwargs)
-        self._notes.append((known, args, kwargs, result, self._stack.scope, number, is_open))
+        self._notes.append((known, args, kwargs, result, self._stack.scope, number, wanting))
         return result
 
     def _read_notes(self) -> None:
         """Makes entries and values of the notes, and takes no more notes."""
         notes, self._notes = self._notes, None
-        for known, args, kwargs, result, scope, number, is_open in notes or ():
-            entry = self._entry(known, args, kwargs, () if self.everything else list(is_open))
+        for known, args, kwargs, result, scope, number, wanting in notes or ():
+            entry = self._entry(known, args, kwargs, wanting)
             entry.scope, entry.number, entry.grad_mode = scope, number, not self.everything
             self._append_result(entry, result)
         if self._met is not None:
@@ -212,15 +211,15 @@ class Tape(TorchDispatchMode):
     def entry(self, known: OpFacts, args: Sequence, kwargs: dict[str, Any]) -> Entry:
         """A new entry for an operation with its inputs bound to their present values; not yet on the tape."""
         if self.everything:
-            return self._entry(known, args, kwargs, ())
-        entry = self._entry(known, args, kwargs, open_flags(args))
+            return self._entry(known, args, kwargs, args)
+        entry = self._entry(known, args, kwargs, open_ones(args))
         number = next_sequence_number() - 1  # asked now: to bind a view that was written may take some
         while number in self._writes.taken:
             number -= 1
         entry.number, entry.grad_mode = number, is_grad_enabled()
         return entry
 
-    def _entry(self, known: OpFacts, args: Sequence, kwargs: dict[str, Any], flags: Sequence) -> Entry:
+    def _entry(self, known: OpFacts, args: Sequence, kwargs: dict[str, Any], wanting: Sequence | None) -> Entry:
         given, current, everything = len(args), self._current, self.everything
         inputs: list[Value] = []
         is_open: list[bool] = []
@@ -234,8 +233,8 @@ class Tape(TorchDispatchMode):
             ):
                 inputs.append(value)
             elif argument is not None:
-                required = not everything and (flags[position] if position < given else open_flags([argument])[0])
-                self._bind(argument, required, inputs, is_open)
+                wants = wanting if position < given else open_ones([argument])
+                self._bind(argument, wants and wants[position if position < given else 0], inputs, is_open)
         return Entry(known, args, kwargs, inputs, is_open, NO_NODE, False, self._stack.scope)
 
     def append(self, entry: Entry, outputs: Sequence) -> None:
@@ -279,16 +278,15 @@ class Tape(TorchDispatchMode):
         self._current[id(tensor)] = value
         self.history.append(value)
 
-    def _bind(self, argument: Any, required: bool | list[bool], inputs: list[Value], is_open: list[bool]) -> None:
+    def _bind(self, argument: Any, wanting: Any, inputs: list[Value], is_open: list[bool]) -> None:
         if isinstance(argument, Tensor):
             value = self.value_of(argument)
             inputs.append(value)
             if not self.everything:
-                is_open.append(self._requires_grad(argument, value, required is True))
+                is_open.append(self._requires_grad(argument, value, wanting is not None))
         elif isinstance(argument, (list, tuple)):
-            each_required = required if isinstance(required, list) else repeat(False, len(argument))
-            for each, is_required in zip(argument, each_required, strict=True):
-                self._bind(each, is_required, inputs, is_open)
+            for place, each in enumerate(argument):
+                self._bind(each, wanting and wanting[place], inputs, is_open)
 
     def _requires_grad(self, argument: Tensor, value: Value, is_required: bool) -> bool:
         entry = value.entry
@@ -393,7 +391,9 @@ class Tape(TorchDispatchMode):
     def _is_plain(self) -> bool:
         """Whether the notes alone are enough for a sweep."""
         met = self._met
-        return met is not None and met.are_small and met.are_plain and not met.have_changed()
+        if met is None or not met.are_small or met.have_changed():
+            return False
+        return self.everything or not any(map(is_connected_unseen, self._notes or ()))
 
     def _sweep_directly(
         self, notes: list[Note], outputs: Sequence[Tensor], upstream: Sequence[Tensor | None]
