@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gradlab.agreement import compare, tolerance_for, worst_index, worst_place
 
@@ -98,3 +100,33 @@ def test_what_is_compared_piece_by_piece(shape, is_turned, where):
     assert worst_place(a, b) == apart.argmax()
     (found,) = compare({"w": (a, b)}).values()
     assert (found.index, found.error) == (index, pytest.approx(apart.max() / np.abs(b.numpy()).max(), rel=1e-6))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([(), (0,), (1,), (3,), (2, 3), (2, 0, 3)]),
+            st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.complex128]),
+            st.booleans(),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(0, 1000),
+)
+def test_small_tensors_of_all_kinds_together(kinds, seed):
+    draw = torch.Generator().manual_seed(seed)
+    pairs = {}
+    for place, (shape, dtype, is_turned, differs) in enumerate(kinds):
+        a = torch.randn(shape, generator=draw, dtype=torch.complex128 if dtype.is_complex else torch.float64).to(dtype)
+        b = a + differs * torch.rand(shape, generator=draw, dtype=torch.float64).to(dtype)
+        pairs[str(place)] = (a.mT, b.mT) if is_turned and a.dim() == 2 else (a, b)
+    found = compare(pairs)
+    wide = {name: [t.to(torch.complex128).numpy() for t in pair] for name, pair in pairs.items()}
+    largest = {name: max(np.abs(t).max(initial=0) for t in pair) for name, pair in wide.items()}
+    for name, (a, b) in wide.items():
+        scale = max(largest[name], 1e-3 * max(largest.values()))
+        expected = np.abs(a - b).max(initial=0) / scale if scale else 0
+        assert found[name].error == pytest.approx(expected, rel=1e-6)
+        assert found[name].partials == a.size
