@@ -37,6 +37,7 @@ from gradlab.backprop.rules.table import Op
 from gradlab.backprop.sweep import Sweep, Term, Terms
 from gradlab.backprop.values import NO_NODE, Entry, Value, have_changed, is_leaf, node_of, note_versions
 
+ASK: Any = object()  # instead of what was noted of an argument: ask the tensor itself whether it requires a gradient
 UNSEEN = (
     "backward was asked for a tensor that this tape has not seen: "
     "compute it inside the `with Tape()` block, from there on without .detach(), .numpy() or a copy"
@@ -154,7 +155,10 @@ class Tape(TorchDispatchMode):
             return self._record_special(known, args, kwargs or {})
         notes = self._notes
         if notes is None:
-            return self._record(known, args, kwargs or {})
+            entry = self.entry(known, args, kwargs or {})
+            result = known.run(*args, **kwargs) if kwargs else known.run(*args)
+            self.append(entry, (result,) if isinstance(result, Tensor) else _as_tuple(result))
+            return result
         if not self.everything:
             return self._note(known, args, kwargs or {})
         result = known.run(*args, **kwargs) if kwargs else known.run(*args)
@@ -187,10 +191,9 @@ class Tape(TorchDispatchMode):
     def _read_notes(self) -> None:
         """Makes entries and values of the notes, and takes no more notes."""
         notes, self._notes = self._notes, None
-        for known, args, kwargs, result, scope, number, wanting in notes or ():
-            entry = self._entry(known, args, kwargs, wanting)
-            entry.scope, entry.number, entry.grad_mode = scope, number, not self.everything
-            self._append_result(entry, result)
+        for note in notes or ():
+            known, args, kwargs, result, _, _, _ = note
+            self._append_result(self.entry(known, args, kwargs, note), result)
         if self._met is not None:
             recorded, self._met = self._met.versions.by_id(), None
             for value in self.history:
@@ -208,18 +211,13 @@ class Tape(TorchDispatchMode):
         else:
             self.append(entry, (result,) if isinstance(result, Tensor) else _as_tuple(result))
 
-    def entry(self, known: OpFacts, args: Sequence, kwargs: dict[str, Any]) -> Entry:
-        """A new entry for an operation with its inputs bound to their present values; not yet on the tape."""
-        if self.everything:
-            return self._entry(known, args, kwargs, args)
-        entry = self._entry(known, args, kwargs, open_ones(args))
-        number = next_sequence_number() - 1  # asked now: to bind a view that was written may take some
-        while number in self._writes.taken:
-            number -= 1
-        entry.number, entry.grad_mode = number, is_grad_enabled()
-        return entry
+    def entry(self, known: OpFacts, args: Sequence, kwargs: dict[str, Any], note: Note | None = None) -> Entry:
+        """A new entry for an operation with its inputs bound to their present values; not yet on the tape.
 
-    def _entry(self, known: OpFacts, args: Sequence, kwargs: dict[str, Any], wanting: Sequence | None) -> Entry:
+        Args:
+            known, args, kwargs: the operation and its arguments.
+            note: what was noted of it when it ran; None where it is about to run.
+        """
         given, current, everything = len(args), self._current, self.everything
         inputs: list[Value] = []
         is_open: list[bool] = []
@@ -233,9 +231,19 @@ class Tape(TorchDispatchMode):
             ):
                 inputs.append(value)
             elif argument is not None:
-                wants = wanting if position < given else open_ones([argument])
-                self._bind(argument, wants and wants[position if position < given else 0], inputs, is_open)
-        return Entry(known, args, kwargs, inputs, is_open, NO_NODE, False, self._stack.scope)
+                wanting = ASK
+                if note is not None and position < given:
+                    wanting = note[-1] and note[-1][position]
+                self._bind(argument, wanting, inputs, is_open)
+        if note is not None:
+            return Entry(known, args, kwargs, inputs, is_open, note[5], not everything, note[4])
+        number, grad_mode = NO_NODE, False
+        if not everything:
+            # Asked for now, since to bind a view that was written may take some.
+            number, grad_mode = next_sequence_number() - 1, is_grad_enabled()
+            while number in self._writes.taken:
+                number -= 1
+        return Entry(known, args, kwargs, inputs, is_open, number, grad_mode, self._stack.scope)
 
     def append(self, entry: Entry, outputs: Sequence) -> None:
         """Puts an entry on the tape; each tensor in ``outputs`` holds a new value that the entry made."""
@@ -283,10 +291,11 @@ class Tape(TorchDispatchMode):
             value = self.value_of(argument)
             inputs.append(value)
             if not self.everything:
-                is_open.append(self._requires_grad(argument, value, wanting is not None))
+                is_required = argument.requires_grad if wanting is ASK else wanting is not None
+                is_open.append(self._requires_grad(argument, value, is_required))
         elif isinstance(argument, (list, tuple)):
             for place, each in enumerate(argument):
-                self._bind(each, wanting and wanting[place], inputs, is_open)
+                self._bind(each, wanting[place] if isinstance(wanting, list) else wanting, inputs, is_open)
 
     def _requires_grad(self, argument: Tensor, value: Value, is_required: bool) -> bool:
         entry = value.entry
