@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gradlab.backprop.downstream import converted, fitted, no_rule, refuse_change, times, total
+from gradlab.backprop.downstream import broken_rule, converted, fitted, no_rule, refuse_change, times, total
 from gradlab.backprop.gradients import Gradient
 from gradlab.backprop.notes import Met, Note, Versions, tensors_in
 from gradlab.backprop.ops import DETACH
@@ -65,56 +65,60 @@ class DirectSweep:
 
         Raises:
             MissingRuleError: names the operation and the module.
+            TapeError: where a rule fails, or gives a gradient that does not have the shape of its value.
         """
         gradients, rules, aside, later = self._gradients, self._rules, self._aside, self._later
         passed = self.passed
         for output, gradient in seeds:
             self._add(output, gradient)
-        while notes:
-            note = notes.pop()
-            known, args, kwargs, y, _, number, wanting = note
-            g: Any = gradients.pop(id(y), None)
-            if g is None:
-                if isinstance(y, Tensor):
-                    continue
-                g, y = self._of_several(y)
+        try:
+            while notes:
+                note = notes.pop()
+                known, args, kwargs, y, _, number, wanting = note
+                g: Any = gradients.pop(id(y), None)
                 if g is None:
-                    continue
-            rule = rules.get(known.op)
-            if rule is None or known.is_shape_only or known.op is DETACH or wanting is None:
-                self._end(note, g)
-                continue
-            is_pointwise = rule.is_pointwise
-            parts = rule.function(y, *args, **kwargs) if is_pointwise else rule.function(g, y, *args, **kwargs)
-            passed.add(number)
-            arguments = wanting if known.has_tensors_first and not kwargs else known.groups(wanting, kwargs)
-            for argument, part in zip(arguments, parts if type(parts) is tuple else (parts,)):  # noqa: B905 (0.1 µs)
-                if part is None or argument is None:
-                    continue
-                if not isinstance(argument, Tensor):
-                    self._pass_on_each(rule, g, argument, part)
-                    continue
-                key = id(argument)
-                if callable(part):
-                    if key in aside and not argument.requires_grad:
-                        later.append((note, rule, g, part, argument))
+                    if isinstance(y, Tensor):
                         continue
-                    part = part()
-                    if part is None:
+                    g, y = self._of_several(y)
+                    if g is None:
                         continue
-                # What follows is `fitted`, written out: this is the innermost loop.
-                if is_pointwise:
-                    part = times(g, part, rule)
-                if part.shape != argument.shape:
-                    part = sum_to(part, argument.shape)
-                if part.dtype is not argument.dtype:
-                    if argument.dtype not in DIFFERENTIABLE:
-                        self._end(note, g)
+                rule = rules.get(known.op)
+                if rule is None or known.is_shape_only or known.op is DETACH or wanting is None:
+                    self._end(note, g)
+                    continue
+                is_pointwise = rule.is_pointwise
+                parts = rule.function(y, *args, **kwargs) if is_pointwise else rule.function(g, y, *args, **kwargs)
+                passed.add(number)
+                arguments = wanting if known.has_tensors_first and not kwargs else known.groups(wanting, kwargs)
+                for argument, part in zip(arguments, parts if type(parts) is tuple else (parts,)):  # noqa: B905 (0.1 µs)
+                    if part is None or argument is None:
                         continue
-                    part = converted(part, argument.dtype)
-                if key in gradients:
-                    part = gradients[key] + part
-                gradients[key] = part
+                    if not isinstance(argument, Tensor):
+                        self._pass_on_each(rule, g, argument, part)
+                        continue
+                    key = id(argument)
+                    if callable(part):
+                        if key in aside and not argument.requires_grad:
+                            later.append((note, rule, g, part, argument))
+                            continue
+                        part = part()
+                        if part is None:
+                            continue
+                    # What follows is `fitted`, written out: this is the innermost loop.
+                    if is_pointwise:
+                        part = times(g, part, rule)
+                    if part.shape != argument.shape:
+                        part = sum_to(part, argument.shape)
+                    if part.dtype is not argument.dtype:
+                        if argument.dtype not in DIFFERENTIABLE:
+                            self._end(note, g)
+                            continue
+                        part = converted(part, argument.dtype)
+                    if key in gradients:
+                        part = gradients[key] + part
+                    gradients[key] = part
+        except RuntimeError as error:
+            broken_rule(error, known.op, note[4])
         found: dict[int, Gradient] = {**gradients}
         for *_, source in later:
             found[id(source)] = partial(_finished, source, gradients.get(id(source)), later, self._versions)
@@ -173,5 +177,8 @@ def _contribution(put_aside: PutAside, recorded: Mapping[int, int | None]) -> Te
         read += [result] if isinstance(result, Tensor) else tensors_in(result)
     for tensor in read:
         refuse_change(tensor, recorded[id(tensor)], rule, scope)
-    piece = part()
-    return None if piece is None else fitted(rule, g, piece, source)
+    try:
+        piece = part()
+        return None if piece is None else fitted(rule, g, piece, source)
+    except RuntimeError as error:
+        broken_rule(error, known.op, scope)

@@ -67,6 +67,13 @@ def no_rule(op: Op, scope: Scope) -> NoReturn:
     )
 
 
+def broken_rule(error: RuntimeError, op: Op, scope: Scope) -> NoReturn:
+    """The error where a handwritten rule cannot be applied, with its operation and the module."""
+    if isinstance(error, (TapeError, torch.OutOfMemoryError)):
+        raise error
+    raise TapeError(f"the handwritten rule for the operation {op} (module: {scope.label}) failed: {error}") from error
+
+
 def refuse_change(read: Tensor, version: int | None, rule: Rule, scope: Scope) -> None:
     """An error where a content that a rule reads is not the one that was recorded."""
     if version is not None and read._version != version:

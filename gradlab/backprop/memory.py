@@ -24,7 +24,7 @@ class Memory:
         targets: the tensor that each write went to.
     """
 
-    __slots__ = ("writes", "families", "exposed", "targets", "_extents")
+    __slots__ = ("writes", "families", "exposed", "targets", "_extents", "_apart")
 
     def __init__(self) -> None:
         self.writes = 0
@@ -32,6 +32,7 @@ class Memory:
         self.exposed: list[Value] = []
         self.targets: list[Tensor] = []
         self._extents: dict[int, Extent] = {}
+        self._apart: dict[tuple[int, int], bool] = {}  # the same tensors are asked for again and again
 
     def family_of(self, tensor: Tensor) -> Family:
         """The family of a tensor in this memory."""
@@ -48,6 +49,7 @@ class Memory:
     def forget_places(self) -> None:
         """Call before a tensor object is given another shape in place."""
         self._extents.clear()
+        self._apart.clear()
 
     def may_have_changed(self, tensor: Tensor, since: int) -> bool:
         """Whether any write after the first ``since`` ones may have met a tensor."""
@@ -55,9 +57,15 @@ class Memory:
 
     def is_apart(self, tensor: Tensor, others: Iterable[Tensor]) -> bool:
         """Whether a tensor certainly has no element in common with others in this memory."""
-        extent = self._extent(tensor)
-        for other in others:  # noqa: SIM110 (`all` takes twice the time)
-            if other is tensor or not extent.is_apart_from(self._extent(other)):
+        known, own = self._apart, id(tensor)
+        for other in others:
+            if other is tensor:
+                return False
+            key = own, id(other)
+            is_apart = known.get(key)
+            if is_apart is None:
+                is_apart = known[key] = self._extent(tensor).is_apart_from(self._extent(other))
+            if not is_apart:
                 return False
         return True
 

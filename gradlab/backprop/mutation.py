@@ -79,13 +79,15 @@ class Writes:
         for target in targets:
             if target._base is not None:
                 tape.value_of(target._base)
-        self._catch_up(targets)
+        self._catch_up([t for t, v in zip(targets, old, strict=True) if v.family is None])
         self._expose(entry.inputs_read_by(tape.rules.get(entry.facts.op)))
         families = [self._family(t) if v.family is None else v.family for t, v in zip(targets, old, strict=True)]
         self._copy_what_is_read(targets, families)
         result = known.run(*args, **kwargs)
-        overwritten = {id(t) for t in targets}
-        made = [r for r in _tensors(result) if id(r) not in overwritten]
+        made: list[Tensor] = []
+        if result is not targets[0]:
+            overwritten = {id(t) for t in targets}
+            made = [r for r in _tensors(result) if id(r) not in overwritten]
         tape.append(entry, made + targets)
         is_seen = tape.everything or (entry.grad_mode and any(entry.is_open))
         if not is_seen:
@@ -260,7 +262,7 @@ class Writes:
         for value in history[self._objects_seen :]:
             if value.family is not None and tape.everything:
                 continue  # at home already, since it was written
-            key = storage_of(value.users_tensor)
+            key = storage_of(value.tensor if value.holder is None else value.holder)
             if key in memories:
                 self._bring_home(value, memories[key])
             else:

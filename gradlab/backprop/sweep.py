@@ -21,7 +21,7 @@ from typing import Any, overload
 
 from torch import Tensor
 
-from gradlab.backprop.downstream import fitted, no_rule, refuse_change, refuse_lost, total
+from gradlab.backprop.downstream import broken_rule, fitted, no_rule, refuse_change, refuse_lost, total
 from gradlab.backprop.gradients import Gradient
 from gradlab.backprop.rules.table import Op, Rule
 from gradlab.backprop.stops import Stops
@@ -120,7 +120,8 @@ class Sweep:
 
         Raises:
             MissingRuleError: names the operation and the module.
-            TapeError: where a value that a rule reads was changed after it was recorded, or cannot be followed.
+            TapeError: where a value that a rule reads was changed after it was recorded, or cannot be followed; where
+                a rule fails, or gives a gradient that does not have the shape of its value.
         """
         self._accumulate(seeds)
         entries = self._entries
@@ -128,7 +129,10 @@ class Sweep:
             entry = entries.pop()
             upstream = self._take(entry.outputs)
             if upstream is not None:
-                rule, downstream = self._pass_back(entry, upstream)
+                try:
+                    rule, downstream = self._pass_back(entry, upstream)
+                except RuntimeError as error:
+                    broken_rule(error, entry.op, entry.scope)
                 self._accumulate(downstream)
                 if terms is not None and downstream:
                     terms.append(Term(entry, rule, upstream, downstream))
@@ -232,5 +236,8 @@ def _finish(
 ) -> Tensor | None:
     """One contribution to a gradient that was put aside."""
     _refuse_changes(entry, rule, outputs)
-    piece = part()
-    return None if piece is None else fitted(rule, g, piece, value.tensor)
+    try:
+        piece = part()
+        return None if piece is None else fitted(rule, g, piece, value.tensor)
+    except RuntimeError as error:
+        broken_rule(error, entry.op, entry.scope)

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -461,3 +462,32 @@ def test_entries_carry_the_sequence_number_of_autograds_nodes(leaf):
             strict=True,
         )
     }
+
+
+def turned(g, y, a, b):
+    return lambda: (g @ b.mT).mT, lambda: a.mT @ g
+
+
+def unfit(g, y, a, b):
+    return lambda: g @ b, lambda: a.mT @ g
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [(turned, r"gradient of shape \(3, 2\) for a value of shape \(2, 3\)"), (unfit, "cannot be multiplied")],
+)
+@pytest.mark.parametrize("asks", ["terms", "in grad mode", "without grad", "for data", "for data beside a write"])
+def test_a_rule_that_cannot_be_applied_is_named(wrong, says, asks):
+    class Product(nn.Module):
+        def forward(self, x, w):
+            return x @ w
+
+    x, w = torch.ones(2, 3, requires_grad="data" not in asks), torch.ones(3, 4, requires_grad=True)
+    rules = {**RULES, aten.mm.default: replace(RULES[aten.mm.default], function=wrong)}
+    with torch.set_grad_enabled(asks in ("terms", "in grad mode")), Tape(rules=rules) as tape:
+        y = Product()(x, w)
+        if "write" in asks:
+            y.add_(1)
+        y = y.sum()
+    with pytest.raises(TapeError, match=rf"rule for the operation aten.mm.default \(module: Product\) failed.*{says}"):
+        tape.backward(y, terms=[] if asks == "terms" else None)[x]

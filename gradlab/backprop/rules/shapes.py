@@ -24,6 +24,9 @@ def sum_to(gradient: Tensor, shape: Sequence[int]) -> Tensor:
     Returns:
         A gradient of shape ``shape``.
 
+    Raises:
+        RuntimeError: a value of that shape cannot be broadcast to the gradient's.
+
     Example:
         >>> import torch
         >>> sum_to(torch.ones(4, 3), (1, 3))
@@ -39,6 +42,8 @@ def sum_to(gradient: Tensor, shape: Sequence[int]) -> Tensor:
         return gradient.sum(list(range(extra)))
     repeated = [d for d in range(len(given)) if d < extra or shape[d - extra] != given[d]]
     summed = gradient.sum(repeated, keepdim=True) if repeated else gradient
+    if summed.shape[max(extra, 0) :] != shape:
+        raise RuntimeError(f"it gives a gradient of shape {tuple(given)} for a value of shape {tuple(shape)}")
     return summed.reshape(shape)
 
 
