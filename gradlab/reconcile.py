@@ -222,7 +222,7 @@ def _leaf_pairs(watch: GraphWatch, gradients: Gradients, parameters: Mapping[str
 
 
 def _unmatched(watch: GraphWatch, terms: Sequence[Term]) -> tuple[str, ...]:
-    recorded = terms.passed if isinstance(terms, Terms) else {term.entry.number for term in terms}
+    recorded = terms.numbers if isinstance(terms, Terms) else {term.entry.number for term in terms}
     missing = [n for n in watch.operations if n._sequence_nr() not in recorded and _is_passed(watch.upstream.get(n))]
     # Where a derivative is 0 everywhere autograd may send zeros on, and the tape nothing at all.
     return tuple(n.name() for n in missing if any(g is not None and bool(g.any()) for g in watch.downstream[n]))

@@ -18,7 +18,6 @@ from torch import Tensor
 from gradlab.backprop.downstream import broken_rule, converted, fitted, no_rule, refuse_change, times, total
 from gradlab.backprop.gradients import Gradient
 from gradlab.backprop.notes import Met, Note, Versions, tensors_in
-from gradlab.backprop.ops import DETACH
 from gradlab.backprop.rules.shapes import sum_to
 from gradlab.backprop.rules.table import Op, Rule
 from gradlab.backprop.values import DIFFERENTIABLE, is_leaf
@@ -38,14 +37,12 @@ class DirectSweep:
 
     Attributes:
         leaves: by id, results that autograd takes for leaves, as of ``torch.zeros(3).requires_grad_()``.
-        passed: autograd's sequence numbers of the operations at which a gradient arrived that could pass.
     """
 
-    __slots__ = ("leaves", "passed", "_rules", "_versions", "_aside", "_gradients", "_later")
+    __slots__ = ("leaves", "_rules", "_versions", "_aside", "_gradients", "_later")
 
     def __init__(self, rules: Mapping[Op, Rule], met: Met, puts_aside: bool) -> None:
         self.leaves: dict[int, Tensor] = {}
-        self.passed: set[int] = set()
         self._rules = rules
         self._versions = met.versions
         self._aside: Mapping[int, Tensor] = met.sources if puts_aside else {}
@@ -68,13 +65,12 @@ class DirectSweep:
             TapeError: where a rule fails, or gives a gradient that does not have the shape of its value.
         """
         gradients, rules, aside, later = self._gradients, self._rules, self._aside, self._later
-        passed = self.passed
         for output, gradient in seeds:
             self._add(output, gradient)
         try:
             while notes:
                 note = notes.pop()
-                known, args, kwargs, y, _, number, wanting = note
+                known, args, kwargs, y, _, _, wanting = note
                 g: Any = gradients.pop(id(y), None)
                 if g is None:
                     if isinstance(y, Tensor):
@@ -83,15 +79,14 @@ class DirectSweep:
                     if g is None:
                         continue
                 rule = rules.get(known.op)
-                if rule is None or known.is_shape_only or known.op is DETACH or wanting is None:
+                if rule is None or wanting is None or known.is_shut:
                     self._end(note, g)
                     continue
                 is_pointwise = rule.is_pointwise
                 parts = rule.function(y, *args, **kwargs) if is_pointwise else rule.function(g, y, *args, **kwargs)
-                passed.add(number)
                 arguments = wanting if known.has_tensors_first and not kwargs else known.groups(wanting, kwargs)
                 for argument, part in zip(arguments, parts if type(parts) is tuple else (parts,)):  # noqa: B905 (0.1 µs)
-                    if part is None or argument is None:
+                    if part is None:
                         continue
                     if not isinstance(argument, Tensor):
                         self._pass_on_each(rule, g, argument, part)
@@ -151,7 +146,7 @@ class DirectSweep:
         What an operation made of no tensor that gets a gradient may be a leaf to autograd.
         """
         known, _, kwargs, result, scope, _, wanting = note
-        wanted = [] if wanting is None or known.is_shape_only or known.op is DETACH else known.tensors(wanting, kwargs)
+        wanted = [] if wanting is None or known.is_shut else known.tensors(wanting, kwargs)
         if any(t.dtype in DIFFERENTIABLE for t in wanted):
             if known.op not in self._rules:
                 no_rule(known.op, scope)

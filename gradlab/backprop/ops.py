@@ -43,6 +43,7 @@ class OpFacts:
         is_inplace_view: whether it gives the tensor object itself another shape, as ``t_()`` does.
         is_plain: whether it only reads its arguments, and the tape records it as it is.
         is_shape_only: whether it looks at an argument's shape and never at its content: no gradient passes.
+        is_shut: whether no gradient passes, for that reason or because it is ``detach``.
         is_without_tensors: whether it neither takes nor gives any, as what only marks a place in a profile.
         is_autograds: whether autograd may run it for itself, below what it connects with its nodes: to keep a result
             for the backward pass, or to write out what is only marked (see `Tape`).
@@ -60,6 +61,7 @@ class OpFacts:
     is_inplace_view: bool
     is_plain: bool
     is_shape_only: bool
+    is_shut: bool
     is_without_tensors: bool
     is_autograds: bool
 
@@ -111,6 +113,7 @@ def _work_out(op: Op) -> OpFacts:
         is_inplace_view=torch.Tag.inplace_view in op.tags,
         is_plain=not (op._schema.is_mutable or op in (aten.native_batch_norm.default, DETACH) or is_without_tensors),
         is_shape_only=op in SHAPE_ONLY,
+        is_shut=op in SHAPE_ONLY or op is DETACH,
         is_without_tensors=is_without_tensors,
         is_autograds=op is DETACH or op is CLONE or op in ZEROS_WRITTEN_OUT,
     )

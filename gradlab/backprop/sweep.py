@@ -53,11 +53,11 @@ class Terms(Sequence[Term]):
 
     Args:
         make: works them out.
-        passed: autograd's sequence numbers of their operations.
+        numbers: autograd's sequence numbers of all operations on the tape, whether a gradient passed them or not.
     """
 
-    def __init__(self, make: Callable[[], list[Term]], passed: Collection[int]) -> None:
-        self.passed = passed
+    def __init__(self, make: Callable[[], list[Term]], numbers: Collection[int]) -> None:
+        self.numbers = numbers
         self._make = make
 
     @cached_property

@@ -11,7 +11,7 @@ write does to it, and to the views that share its storage, is the business of `m
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from sys import _getframe as getframe
 from typing import Any
@@ -367,7 +367,7 @@ class Tape(TorchDispatchMode):
             raise TapeError(f"{len(outputs)} outputs need as many grad_outputs, got {len(upstream)}")
         let_go = not retain_tape and terms is None
         if let_go and self._is_plain:
-            return self._sweep_directly(self._notes or [], outputs, upstream)[0]
+            return self._sweep_directly(self._notes or [], outputs, upstream)
         seeds = [(self._output_value(t), _seed(t, g)) for t, g in zip(outputs, upstream, strict=True)]
         aside = self._aside() if let_go else frozenset()
         is_unchanged = not have_changed(self.history)
@@ -387,14 +387,16 @@ class Tape(TorchDispatchMode):
         if not self._is_plain or self._is_consumed:
             found: list[Term] = []
             return self.backward(output, terms=found), found
-        gradients, passed = self._sweep_directly(list(self._notes or ()), (output,), (None,))
+        notes = list(self._notes or ())
+        numbers = {note[5] for note in notes}
+        gradients = self._sweep_directly(notes, (output,), (None,))
 
         def make() -> list[Term]:
             found: list[Term] = []
             self.backward(output, terms=found)
             return found
 
-        return gradients, Terms(make, passed)
+        return gradients, Terms(make, numbers)
 
     @property
     def _is_plain(self) -> bool:
@@ -406,8 +408,8 @@ class Tape(TorchDispatchMode):
 
     def _sweep_directly(
         self, notes: list[Note], outputs: Sequence[Tensor], upstream: Sequence[Tensor | None]
-    ) -> tuple[Gradients, Collection[int]]:
-        """The sweep over notes alone, see `direct`; also the numbers of what a gradient passed.
+    ) -> Gradients:
+        """The sweep over notes alone, see `direct`.
 
         It uses the notes up, and the tape with them where they are its own.
         """
@@ -427,7 +429,7 @@ class Tape(TorchDispatchMode):
             found = sweep.run(notes, seeds)
         if not self.everything:
             found = {key: g for key, g in found.items() if self._is_followed(met.sources.get(key))}
-        return Gradients(met.sources | sweep.leaves, found), sweep.passed
+        return Gradients(met.sources | sweep.leaves, found)
 
     def _is_followed(self, source: Tensor | None) -> bool:
         """Whether a gradient that arrived at a source is for its owner; a leaf frozen meanwhile has none.
