@@ -26,7 +26,7 @@ from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.autograd.function import BackwardCFunction
 
 from gradlab.backprop.memory import Family, Memory, copy_of, place_of, storage_of, why_unplaceable
-from gradlab.backprop.ops import OpFacts, facts
+from gradlab.backprop.ops import ALIAS, OpFacts, facts
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.values import NO_NODE, PLACED, Entry, Value, node_of, version_of
 
@@ -206,7 +206,7 @@ class Writes:
         return entry
 
     def _alias(self, value: Value, old: tuple[Value | None, ...]) -> Entry:
-        entry = self._entry(aten.alias.default, value)
+        entry = self._entry(ALIAS, value)
         entry.old = old
         return entry
 

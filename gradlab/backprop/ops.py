@@ -12,6 +12,7 @@ from torch import Tensor
 from gradlab.backprop.rules.table import Op
 
 aten = torch.ops.aten
+ALIAS = aten.alias.default
 DETACH = aten.detach.default
 CLONE = aten.clone.default
 ZEROS_WRITTEN_OUT = (aten.expand.default, aten._to_copy.default)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
 from gradlab.backprop.errors import TapeError
-from gradlab.backprop.ops import DETACH
+from gradlab.backprop.ops import ALIAS, DETACH
 from gradlab.backprop.values import DIFFERENTIABLE, NO_NODE, Entry, Value, node_of
 
 WRITTEN_VIEW = (
@@ -82,8 +82,9 @@ class Stops:
                 continue
             node = value.grad_fn or node_of(value.users_tensor)
             before = entry.old[place] if entry.old else None
-            if node is None or (before is not None and before.grad_fn is node):
-                continue  # written under no_grad after its node had made it
+            same = entry.inputs[0] if entry.op is ALIAS and entry.number == NO_NODE else before
+            if node is None or (same is not None and same.grad_fn is node):
+                continue  # written under no_grad after its node had made it, itself or what shares its memory
             if not isinstance(node, BackwardCFunction):
                 if before is not None:
                     raise TapeError(WRITTEN_VIEW.format(tuple(value.tensor.shape), entry.scope.label))
