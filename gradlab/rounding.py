@@ -20,7 +20,7 @@ from gradlab.agreement import Pair, compare
 from gradlab.backprop import Value
 
 if TYPE_CHECKING:
-    from gradlab.reconcile import Blame
+    from gradlab.blame import Blame
 
 SHARE = 0.1  # of what is allowed between two whole passes: a single operation adds little of its own
 # An operation that sums n terms is off by up to n roundings of them. Upstream gradients that are off by one rounding

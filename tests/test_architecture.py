@@ -56,11 +56,11 @@ def test_lightning_and_tensorboard_are_met_in_few_places_only():
 def test_only_the_reconciler_and_its_watch_walk_autograds_graph():
     for path in files():
         if "next_functions" in path.read_text(encoding="utf-8"):
-            assert part_of(path) in ("reconcile", "graph", "witnesses"), path
+            assert part_of(path) in ("blame", "graph", "witnesses"), path
 
 
 def test_the_lab_knows_neither_hydra_nor_the_experiment():
-    for part in ("lab", "probes", "reconcile", "graph", "hints", "agreement", "sinks", "figures"):
+    for part in ("lab", "probes", "reconcile", "blame", "graph", "hints", "agreement", "sinks", "figures"):
         for path in files():
             if part_of(path) == part:
                 roots = {module.split(".")[0] for module in imports_of(path)}

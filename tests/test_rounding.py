@@ -6,8 +6,9 @@ from torch import nn
 from wrong_functions import WIDTH, WRONG, Slot, tanh_by
 
 from gradlab.backprop import Tape
+from gradlab.blame import Blame
 from gradlab.graph import GraphWatch
-from gradlab.reconcile import ROUNDING, Blame, reconcile
+from gradlab.reconcile import ROUNDING, reconcile
 from gradlab.rounding import is_rounding
 
 # The derivative is 1.0002 times too large: less than is allowed between two passes in single precision.

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
+from gradlab.blame import source_of
 from gradlab.graph import GraphWatch, Node, is_leaf
-from gradlab.reconcile import source_of
 
 
 @dataclass(frozen=True, slots=True)
