@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from gradlab.backprop.modules import Scope
-from gradlab.backprop.ops import DETACH, OpFacts
+from gradlab.backprop.ops import OpFacts
 from gradlab.backprop.release import LARGE, WIDEST
 from gradlab.backprop.values import versions_of
 
@@ -103,20 +103,6 @@ def open_ones(args: Sequence) -> list[Any] | None:
         for a in args
     ]
     return found if any([a is not None for a in found]) else None  # noqa: C419 (faster)
-
-
-def is_connected_unseen(note: Note) -> bool:
-    """Whether autograd connects the result of an operation that it ran for itself by a way of its own.
-
-    A result that it keeps is a detached copy, with the node of the original once it is handed back; what it writes
-    out requires no gradient although the input does.
-    """
-    known, _, _, result, _, _, wanting = note
-    if not known.is_autograds:
-        return False
-    if known.op is DETACH:
-        return bool(result.requires_grad and not result.is_leaf)
-    return wanting is not None and not result.requires_grad
 
 
 def tensors_in(results: Any) -> list[Tensor]:

@@ -46,8 +46,7 @@ class OpFacts:
         is_shape_only: whether it looks at an argument's shape and never at its content: no gradient passes.
         is_shut: whether no gradient passes, for that reason or because it is ``detach``.
         is_without_tensors: whether it neither takes nor gives any, as what only marks a place in a profile.
-        is_autograds: whether autograd may run it for itself, below what it connects with its nodes: to keep a result
-            for the backward pass, or to write out what is only marked (see `Tape`).
+        is_autograds: whether PyTorch may run it for itself, see `below`.
     """
 
     op: Op

@@ -23,14 +23,15 @@ from torch._C import _len_torch_dispatch_stack as len_torch_dispatch_stack
 from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gradlab.backprop.below import is_connected_unseen, ran_below_autograd, saved_result
 from gradlab.backprop.direct import DirectSweep
 from gradlab.backprop.downstream import refuse_lost
 from gradlab.backprop.errors import TapeError
 from gradlab.backprop.gradients import Gradient, Gradients
 from gradlab.backprop.modules import CallStack, OtherThreads, is_anything_compiled, users_line
 from gradlab.backprop.mutation import Writes
-from gradlab.backprop.notes import Met, Note, is_connected_unseen, open_ones
-from gradlab.backprop.ops import CLONE, DETACH, KNOWN, ZEROS_WRITTEN_OUT, OpFacts, facts, undeclared_writes
+from gradlab.backprop.notes import Met, Note, open_ones
+from gradlab.backprop.ops import DETACH, KNOWN, OpFacts, facts, undeclared_writes
 from gradlab.backprop.release import release_unread
 from gradlab.backprop.rules import RULES, Rule
 from gradlab.backprop.rules.table import Op
@@ -236,7 +237,8 @@ class Tape(TorchDispatchMode):
                     wanting = note[-1] and note[-1][position]
                 self._bind(argument, wanting, inputs, is_open)
         if note is not None:
-            return Entry(known, args, kwargs, inputs, is_open, note[5], not everything, note[4])
+            _, _, _, _, scope, number, _ = note
+            return Entry(known, args, kwargs, inputs, is_open, number, not everything, scope)
         number, grad_mode = NO_NODE, False
         if not everything:
             # Asked for now, since to bind a view that was written may take some.
@@ -272,7 +274,7 @@ class Tape(TorchDispatchMode):
         elif value.family is not None and self._writes.is_out_of_date(value):
             value = self._writes.renew(tensor, value)
         if not self.everything and value.entry is not None and value.entry.op is DETACH and tensor.requires_grad:
-            return _saved_result(tensor, value)
+            return saved_result(tensor, value)
         return value
 
     def peek(self, tensor: Tensor) -> Value | None:
@@ -302,7 +304,7 @@ class Tape(TorchDispatchMode):
         if entry is None:
             return is_required
         if not is_required:
-            return value.is_differentiable and _ran_below_autograd(entry)
+            return value.is_differentiable and ran_below_autograd(entry)
         if not entry.grad_mode:
             value.grad_fn = node_of(argument)
         return True
@@ -388,7 +390,7 @@ class Tape(TorchDispatchMode):
             found: list[Term] = []
             return self.backward(output, terms=found), found
         notes = list(self._notes or ())
-        numbers = {note[5] for note in notes}
+        numbers = {number for _, _, _, _, _, number, _ in notes}
         gradients = self._sweep_directly(notes, (output,), (None,))
 
         def make() -> list[Term]:
@@ -491,32 +493,6 @@ def _puts_data_aside(sources: Iterable[Tensor]) -> bool:
 
 def _as_tuple(result: Any) -> tuple:
     return tuple(result) if isinstance(result, (list, tuple)) else (result,)
-
-
-def _saved_result(tensor: Tensor, value: Value) -> Value:
-    """The value that autograd saved for itself, as a detached copy, and handed back with the node that made it.
-
-    So it does where a backward pass runs within the recording (``create_graph=True``).
-    """
-    node = node_of(tensor)
-    origin = value
-    while node is not None and origin.entry is not None and origin.entry.op is DETACH:
-        origin = origin.entry.inputs[0]
-        if node_of(origin.users_tensor) is node and origin.users_tensor.output_nr == tensor.output_nr:
-            return origin
-    return value
-
-
-def _ran_below_autograd(entry: Entry) -> bool:
-    """Whether PyTorch ran this by itself on the way of another operation, which autograd connects with its input.
-
-    So it writes out a view that is only *marked* conjugate or negative, and a zero without memory (as forward-mode
-    differentiation makes them). The tape sees the result, which does not require a gradient.
-    """
-    if not entry.grad_mode or not entry.is_open or not entry.is_open[0]:
-        return False
-    view = entry.inputs[0].tensor
-    return entry.op in ZEROS_WRITTEN_OUT or (entry.op is CLONE and (view.is_conj() or view.is_neg()))
 
 
 def _seed(output: Tensor, gradient: Tensor | None) -> Tensor:
