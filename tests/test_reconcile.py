@@ -120,6 +120,22 @@ def test_a_wrong_rule_is_named_with_its_module(op, name, module):
     assert "0.990099 ×" in result.culprit.hint
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("op", [aten.tanh.default, aten.native_layer_norm.default, aten.transpose.int, aten.mean.dim])
+def test_a_rule_that_forgets_its_gradient_is_named_and_not_the_operation_above(op, at_once):
+    model = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 2)).double()
+    rules = {**RULES, op: replace(RULES[op], function=lambda *arguments, **keywords: None)}
+    with Tape(rules=rules) as tape:
+        loss = model(X).transpose(0, 1).mean(0).square().sum()
+    watch, terms = GraphWatch(loss, model.parameters()), []
+    loss.backward()
+    watch.close()
+    swept = tape.sweep(loss) if at_once else (tape.backward(loss, terms=terms), terms)
+    culprit = reconcile(watch, *swept, dict(model.named_parameters())).culprit
+    assert culprit.operations == (op._schema.name.removeprefix("aten::"),)
+    assert "nothing flows here" in culprit.hint
+
+
 def test_lines_are_noted_where_asked_for():
     function, call, _ = WRONG["sign"]
     culprit = reconciled(network(function, call), lines=True).culprit

@@ -35,6 +35,8 @@ Downstream = list[tuple[Value, Tensor]]
 class Term:
     """One operation of the chain rule: what came in from above, and what went on below.
 
+    Where the rule says that the derivative is 0 everywhere, nothing goes on below, and ``downstream`` is empty.
+
     Attributes:
         entry: the recorded operation.
         rule: its handwritten rule; None where the gradient passed by a write that autograd did not see.
@@ -111,7 +113,7 @@ class Sweep:
 
         Args:
             seeds: the values to start from, each with its upstream gradient.
-            terms: where given, receives one `Term` for each operation that a gradient passed.
+            terms: where given, receives one `Term` for each operation whose rule was asked.
             let_go: whether entries may be taken apart once they were passed.
 
         Returns:
@@ -134,7 +136,7 @@ class Sweep:
                 except RuntimeError as error:
                     broken_rule(error, entry.op, entry.scope)
                 self._accumulate(downstream)
-                if terms is not None and downstream:
+                if terms is not None and (downstream or rule is not None):
                     terms.append(Term(entry, rule, upstream, downstream))
                 del upstream, downstream  # or the next operation would find their memory still in use
             if let_go:

@@ -348,7 +348,8 @@ class Tape(TorchDispatchMode):
             grad_outputs: the upstream gradient of each, shaped like it; 1 where it is left out, which only a
                 single number allows.
             retain_tape: keep the tape for another sweep. By default the sweep lets go of it as it passes.
-            terms: a list that receives one `Term` for each operation that a gradient passed.
+            terms: a list that receives one `Term` for each operation at which a gradient arrived that autograd would
+                pass on.
 
         Returns:
             A mapping from tensor to gradient, see `Gradients`.

@@ -148,6 +148,8 @@ def _carried(terms: list[Term]) -> float:
     """√Σ(v·∂L/∂v)² over the outputs of all operations, and over what normalizations subtract inside."""
     total = 0.0
     for term in terms:
+        if not term.downstream:
+            continue
         for value, gradient in zip(term.entry.outputs, term.upstream, strict=True):
             if value is not None and gradient is not None:
                 product = dense(value.tensor).detach().abs().double() * dense(gradient).abs().double()

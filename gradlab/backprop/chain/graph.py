@@ -150,6 +150,8 @@ def graph_of(terms: Iterable[Term]) -> Graph:
     graph = Graph([], defaultdict(list), {})
     passed: dict[Value, list[Tensor]] = defaultdict(list)
     for term in terms:
+        if not term.downstream:
+            continue
         for value, upstream in _live(term):
             start = _start(upstream, passed[value])
             if start is not None:
