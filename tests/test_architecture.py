@@ -54,9 +54,10 @@ def test_lightning_and_tensorboard_are_met_in_few_places_only():
 
 
 def test_only_the_reconciler_and_its_watch_walk_autograds_graph():
+    """The tape looks into it too, but to refuse what it cannot follow."""
     for path in files():
         if "next_functions" in path.read_text(encoding="utf-8"):
-            assert part_of(path) in ("blame", "graph", "witnesses"), path
+            assert part_of(path) in ("blame", "graph", "witnesses") or path.name == "lost.py", path
 
 
 def test_the_lab_knows_neither_hydra_nor_the_experiment():

@@ -28,6 +28,7 @@ from gradlab.backprop.direct import DirectSweep
 from gradlab.backprop.downstream import refuse_lost
 from gradlab.backprop.errors import TapeError
 from gradlab.backprop.gradients import Gradient, Gradients
+from gradlab.backprop.lost import Lost
 from gradlab.backprop.modules import CallStack, OtherThreads, is_anything_compiled, users_line
 from gradlab.backprop.mutation import Writes
 from gradlab.backprop.notes import Met, Note, open_ones
@@ -87,7 +88,7 @@ class Tape(TorchDispatchMode):
         self._stack = CallStack()
         self._other_threads: OtherThreads | None = None
         self._eager: Any = None
-        self._first_number = 0
+        self._lost = Lost(0)
         self._is_open = False
         self._is_consumed = False
 
@@ -123,7 +124,7 @@ class Tape(TorchDispatchMode):
         if self._is_open or self._is_consumed or self._notes or self._entries:
             raise TapeError("a tape records one forward pass: make a new Tape() for the next one")
         self.everything = not torch.is_grad_enabled()
-        self._first_number = next_sequence_number()
+        self._lost = Lost(next_sequence_number())
         self._is_open = True
         self._notes = None if self.lines else []
         if is_anything_compiled():
@@ -324,12 +325,8 @@ class Tape(TorchDispatchMode):
 
     def _why_lost(self, tensor: Tensor) -> str:
         """Why the gradient of a tensor that is new to the tape cannot be followed; empty where it can."""
-        node = tensor.grad_fn
-        if node is not None and self._other_threads is not None and self._other_threads.module:
-            return f"the module {self._other_threads.module} ran in another thread, where the tape does not see it"
-        if node is not None and node._sequence_nr() >= self._first_number:
-            return f"autograd made it during the recording ({node.name()}), by a way that the tape does not see"
-        return ""
+        assert self._other_threads is not None
+        return self._lost.why(tensor, self._other_threads.module)
 
     # --- sweeping -------------------------------------------------------------------------------------------
 

@@ -68,6 +68,29 @@ def test_a_module_in_another_thread_is_named():
         tape.backward(loss)
 
 
+@pytest.mark.parametrize("with_terms", [False, True])
+def test_an_operation_in_another_thread_is_named_where_it_goes_on_with_what_was_recorded(with_terms):
+    w, results = torch.ones(3, requires_grad=True), []
+    with Tape() as tape:
+        recorded = w * 2
+        thread = threading.Thread(target=lambda: results.append(recorded.exp()))
+        thread.start()
+        thread.join()
+        loss = (results[0] * recorded).sum()
+    with pytest.raises(TapeError, match=r"made of what the tape recorded \(ExpBackward0\), in another thread"):
+        tape.backward(loss, terms=[] if with_terms else None)
+
+
+@pytest.mark.parametrize("with_terms", [False, True])
+def test_a_view_from_before_is_a_source_although_its_base_was_written(with_terms):
+    base = torch.ones(2, 2, requires_grad=True) * 1
+    view = base.view(-1)
+    base.mul_(2)  # autograd makes the view's node anew when it is used
+    with Tape() as tape:
+        loss = (view * 3).sum()
+    assert tape.backward(loss, terms=[] if with_terms else None)[view].tolist() == [3.0] * 4
+
+
 def test_an_unrelated_module_in_another_thread_does_no_harm():
     net, other = Net(), Net()
     with Tape() as tape:
