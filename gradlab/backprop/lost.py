@@ -33,7 +33,7 @@ class Lost:
             tensor: the tensor.
             elsewhere: a module that is known to have run in another thread; empty for none.
         """
-        # Of a view whose base was written before, autograd makes the node anew when somebody asks: the base tells its age.
+        # Of a view whose base was written, autograd makes the node anew when somebody asks: the base tells its age.
         node = (tensor if tensor._base is None else tensor._base).grad_fn
         if node is None:
             return ""
