@@ -160,7 +160,7 @@ class Writes:
             return False
         if value.since_write == WRITTEN or not self._counts_alone(value):
             return True
-        if family.memory.may_have_changed(value.tensor, value.since_write):
+        if family.memory.may_have_changed(value.users_tensor, value.since_write):
             return True
         value.since_write, value.version = family.memory.writes, version_of(value.tensor)
         return False

@@ -454,6 +454,19 @@ def test_a_second_view_first_met_after_the_write(leaf):
     torch.testing.assert_close(tape.backward(loss)[w], 8 * w.detach())
 
 
+@pytest.mark.parametrize("with_grad", [True, False])
+def test_a_view_that_is_read_before_and_after_a_write_through_another_one(with_grad):
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    with torch.set_grad_enabled(with_grad), Tape() as tape:
+        y = x * 1
+        diagonal = y.diagonal()
+        before = (diagonal * diagonal).sum()  # keeps a copy of what it read
+        y[1].mul_(0.5)
+        after = (diagonal * 3).sum()
+        loss = before + after
+    assert tape.backward(loss)[x].tolist() == [[2 * 1 + 3, 0], [0, 2 * 4 + 3 * 0.5]]
+
+
 def test_two_outside_tensors_in_the_same_memory_one_of_them_written(leaf):
     """Each counts as a variable of its own; together they pass to x what autograd passes."""
     x = leaf(3, 4)
