@@ -156,9 +156,15 @@ def why_unplaceable(view: Tensor, base: Tensor) -> str:
             f"its memory was written during the recording, and is seen as {view.dtype} and as {base.dtype}"
             f"{', conjugate or negative' if view.dtype == base.dtype else ''}: write through one kind of view only"
         )
-    if any(stride == 0 and size > 1 for size, stride in zip(base.size(), base.stride(), strict=True)):
+    if is_expanded(base):
         return "its memory was written during the recording, and an expanded tensor was detached from it: clone that"
     return ""
+
+
+def is_expanded(tensor: Tensor) -> bool:
+    """Whether several of its entries are one place in memory."""
+    strides = zip(tensor.size(), tensor.stride(), strict=True)
+    return tensor.numel() > 0 and any(stride == 0 and size > 1 for size, stride in strides)
 
 
 def copy_of(tensor: Tensor, keep_place: bool) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch._C._autograd import _get_sequence_nr as next_sequence_number
 from torch.autograd.function import BackwardCFunction
 
-from gradlab.backprop.memory import Family, Memory, copy_of, place_of, storage_of, why_unplaceable
+from gradlab.backprop.memory import Family, Memory, copy_of, is_expanded, place_of, storage_of, why_unplaceable
 from gradlab.backprop.ops import ALIAS, OpFacts, facts
 from gradlab.backprop.rules.table import Op
 from gradlab.backprop.values import NO_NODE, PLACED, Entry, Value, node_of, version_of
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 
+EXPANDED = (
+    "an expanded tensor was written in place, of which several entries are one place in memory: write to what was "
+    "expanded, or to a clone"
+)
 WRITTEN = -1  # the value that a write gave to a view: the base takes it over, and the view reads it from there
 
 
@@ -144,7 +148,7 @@ class Writes:
             entry.old = (before,)
         elif not tape.everything:
             entry.is_open[1] = entry.inputs[1].is_differentiable
-        reason = why_unplaceable(target, base)
+        reason = why_unplaceable(target, base) or (EXPANDED if is_expanded(target) else "")
         if reason:
             lost = Value(base)
             lost.lost = reason

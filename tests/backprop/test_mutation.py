@@ -493,6 +493,18 @@ def test_memory_seen_as_two_types_is_refused(leaf):
         tape.backward(loss)
 
 
+@pytest.mark.parametrize("with_grad", [True, False])
+@pytest.mark.filterwarnings("ignore:Use of masked_fill_ on expanded tensors:UserWarning")
+def test_an_expanded_tensor_that_is_written_is_refused(leaf, with_grad):
+    x = leaf(4)
+    with torch.set_grad_enabled(with_grad), Tape() as tape:
+        y = x * 1
+        y.expand(3, 4).masked_fill_(torch.tensor(True), 0.5)
+        loss = y.sum()
+    with pytest.raises(TapeError, match="an expanded tensor was written in place"):
+        tape.backward(loss)
+
+
 # --- random programs ----------------------------------------------------------------------------------------
 
 WHICH = st.integers(0, 5)
