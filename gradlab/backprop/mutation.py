@@ -152,7 +152,8 @@ class Writes:
         if reason:
             lost = Value(base)
             lost.lost = reason
-            entry = self._alias(lost, entry.old)
+            number, entry = entry.number, self._alias(lost, entry.old)
+            entry.number = number
         tape.append(entry, [base])
 
     # --- later uses -----------------------------------------------------------------------------------------
