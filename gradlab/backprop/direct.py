@@ -15,7 +15,16 @@ from typing import Any
 
 from torch import Tensor
 
-from gradlab.backprop.downstream import broken_rule, converted, fitted, no_rule, refuse_change, times, total
+from gradlab.backprop.downstream import (
+    broken_rule,
+    converted,
+    fitted,
+    fitted_late,
+    no_rule,
+    refuse_change,
+    times,
+    total,
+)
 from gradlab.backprop.gradients import Gradient
 from gradlab.backprop.notes import Met, Note, Versions, tensors_in
 from gradlab.backprop.rules.shapes import sum_to
@@ -151,7 +160,8 @@ class DirectSweep:
             if known.op not in self._rules:
                 no_rule(known.op, scope)
             return
-        for tensor, gradient in [(result, g)] if isinstance(result, Tensor) else zip(result, g, strict=True):
+        gradients = g if isinstance(g, tuple) else (g,)  # a list of one result has no tuple either, see `_of_several`
+        for tensor, gradient in zip((result,) if isinstance(result, Tensor) else result, gradients, strict=True):
             if gradient is not None and is_leaf(tensor):
                 self.leaves[id(tensor)] = tensor
                 self._gradients[id(tensor)] = gradient
@@ -172,8 +182,4 @@ def _contribution(put_aside: PutAside, recorded: Mapping[int, int | None]) -> Te
         read += [result] if isinstance(result, Tensor) else tensors_in(result)
     for tensor in read:
         refuse_change(tensor, recorded[id(tensor)], rule, scope)
-    try:
-        piece = part()
-        return None if piece is None else fitted(rule, g, piece, source)
-    except RuntimeError as error:
-        broken_rule(error, known.op, scope)
+    return fitted_late(part, rule, g, source, known.op, scope)

@@ -50,6 +50,17 @@ def times(upstream: Any, local: Any, rule: Rule) -> Tensor:
     return upstream * (local.conj() if local.is_complex() else local)
 
 
+def fitted_late(
+    part: Callable[[], Tensor | None], rule: Rule, g: Any, like: Tensor, op: Op, scope: Scope
+) -> Tensor | None:
+    """A contribution that was put aside, `fitted`; None where there is none."""
+    try:
+        piece = part()
+        return None if piece is None else fitted(rule, g, piece, like)
+    except RuntimeError as error:
+        broken_rule(error, op, scope)
+
+
 @torch.no_grad()
 def total(sofar: Tensor | None, contributions: list[Callable[[], Tensor | None]]) -> Tensor | None:
     """Finishes a gradient that was put aside: the sum over the uses of its value; None where none has one."""

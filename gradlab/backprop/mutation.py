@@ -88,10 +88,8 @@ class Writes:
         families = [self._family(t) if v.family is None else v.family for t, v in zip(targets, old, strict=True)]
         self._copy_what_is_read(targets, families)
         result = known.run(*args, **kwargs)
-        made: list[Tensor] = []
-        if result is not targets[0]:
-            overwritten = {id(t) for t in targets}
-            made = [r for r in _tensors(result) if id(r) not in overwritten]
+        overwritten = {id(t) for t in targets}
+        made = [] if id(result) in overwritten else [r for r in _tensors(result) if id(r) not in overwritten]
         tape.append(entry, made + targets)
         is_seen = tape.everything or (entry.grad_mode and any(entry.is_open))
         if not is_seen:
@@ -267,7 +265,7 @@ class Writes:
         for value in history[self._objects_seen :]:
             if value.family is not None and tape.everything:
                 continue  # at home already, since it was written
-            key = storage_of(value.tensor if value.holder is None else value.holder)
+            key = storage_of(value.users_tensor)
             if key in memories:
                 self._bring_home(value, memories[key])
             else:

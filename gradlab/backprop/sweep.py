@@ -21,7 +21,7 @@ from typing import Any, overload
 
 from torch import Tensor
 
-from gradlab.backprop.downstream import broken_rule, fitted, no_rule, refuse_change, refuse_lost, total
+from gradlab.backprop.downstream import broken_rule, fitted, fitted_late, no_rule, refuse_change, refuse_lost, total
 from gradlab.backprop.gradients import Gradient
 from gradlab.backprop.rules.table import Op, Rule
 from gradlab.backprop.stops import Stops
@@ -238,8 +238,4 @@ def _finish(
 ) -> Tensor | None:
     """One contribution to a gradient that was put aside."""
     _refuse_changes(entry, rule, outputs)
-    try:
-        piece = part()
-        return None if piece is None else fitted(rule, g, piece, value.tensor)
-    except RuntimeError as error:
-        broken_rule(error, entry.op, entry.scope)
+    return fitted_late(part, rule, g, value.tensor, entry.op, entry.scope)

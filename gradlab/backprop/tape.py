@@ -156,6 +156,7 @@ class Tape(TorchDispatchMode):
         if not known.is_plain:
             return self._record_special(known, args, kwargs or {})
         notes = self._notes
+        # What follows is `_record` and `_note` for the commonest cases, written out: a call takes 0.1 µs.
         if notes is None:
             entry = self.entry(known, args, kwargs or {})
             result = known.run(*args, **kwargs) if kwargs else known.run(*args)
@@ -384,19 +385,17 @@ class Tape(TorchDispatchMode):
         Where the forward pass allows it the terms are worked out by a second sweep when they are looked at. That saves
         a third of the time where nobody does.
         """
-        if not self._is_plain or self._is_consumed:
+
+        def with_terms() -> tuple[Gradients, list[Term]]:
             found: list[Term] = []
             return self.backward(output, terms=found), found
+
+        if not self._is_plain:
+            return with_terms()
         notes = list(self._notes or ())
         numbers = {number for _, _, _, _, _, number, _ in notes}
         gradients = self._sweep_directly(notes, (output,), (None,))
-
-        def make() -> list[Term]:
-            found: list[Term] = []
-            self.backward(output, terms=found)
-            return found
-
-        return gradients, Terms(make, numbers)
+        return gradients, Terms(lambda: with_terms()[1], numbers)
 
     @property
     def _is_plain(self) -> bool:

@@ -38,6 +38,12 @@ def one_of_several_results_tracked(x, w, v):
     return (left * x + right * w).sum(), left
 
 
+def the_only_one_of_several_tracked(x, w, v):
+    (only,) = torch.split(torch.arange(4.0, dtype=torch.float64), 4)
+    only.requires_grad_()
+    return (only * x + w).sum(), only
+
+
 def arguments_left_out(x, w, v):
     return (F.layer_norm(x, (4,), weight=w[0]) * F.layer_norm(v, (4,))).sum() + F.conv1d(x[None], v[:, :3, None]).sum()
 
@@ -62,6 +68,7 @@ PROGRAMS = [
     a_leaf_tracked_after_its_first_use,
     an_intermediate_result_tracked,
     one_of_several_results_tracked,
+    the_only_one_of_several_tracked,
     arguments_left_out,
     some_results_unused,
     what_autograd_keeps_handed_back,
